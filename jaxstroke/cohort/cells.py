@@ -1,0 +1,137 @@
+"""Cells of the cohort table to values: ids, numbers, levels, labels, file paths."""
+
+import posixpath
+import re
+
+from etils import epath
+
+from jaxstroke.cohort import labels
+from jaxstroke.cohort.columns import Layout
+from jaxstroke.errors import InputError
+
+# A cell that ends like this is a file; any other is looked at on the disk, as it may be a folder.
+FILE_SUFFIXES = (".nii", ".nii.gz", ".png", ".jpg", ".jpeg", ".dcm", ".vol", ".txt")
+
+
+def check_ids(layout: Layout, rows: list[dict[str, str]]):
+    """Every row has an id, no two rows the same (patient, study)."""
+    seen = {}
+    for place, row in enumerate(rows):
+        patient, study = row[layout.id], row[layout.study] if layout.study else ""
+        if not patient:
+            raise InputError(f"table {layout.source}, row {place + 1} below the header: column '{layout.id}' is empty. Give it an id.")
+        unit = unit_name(patient, study)
+        if unit in seen:
+            cure = "remove one" if layout.study else "remove one, or set config.cohort.study to the column that tells their studies apart"
+            what = f"patient '{patient}'" + (f", study '{study}'" if study else "")
+            raise InputError(f"table {layout.source}: {what} is in rows {seen[unit] + 1} and {place + 1} below the header: {cure}.")
+        seen[unit] = place
+
+
+def unit_name(patient: str, study: str) -> str:
+    """`<patient>/<study>`, or the patient alone where there is no study."""
+    return f"{patient}/{study}" if study else patient
+
+
+def parse(layout: Layout, rows: list[dict[str, str]]) -> list[dict]:
+    """All fields of each row's unit but its paths."""
+    layout.outside.update(dict.fromkeys((*layout.numeric, *layout.columns), 0))
+    absent = dict.fromkeys(layout.unread, "")
+    return [_parse_row(layout, absent | row) for row in rows]
+
+
+def _parse_row(layout: Layout, row: dict[str, str]) -> dict:
+    patient = row[layout.id]
+    clinical: dict[str, float | str | None] = {name: _ranged(layout, row, name) for name in layout.numeric}
+    for name in layout.categorical:
+        clinical[name] = None if row[name] in layout.missing else row[name]
+    group = row[layout.group] if layout.group else ""
+    text = row[layout.text] if layout.text else ""
+    return {
+        "unit": unit_name(patient, row[layout.study] if layout.study else ""),
+        "patient": patient,
+        "study": row[layout.study] if layout.study else "",
+        "group": "" if group in layout.missing else group,
+        "clinical": clinical,
+        "labels": {task: _label(layout, row, *outcome) for task, outcome in layout.outcomes.items()},
+        "columns": {name: _ranged(layout, row, name) for name in layout.columns},
+        "text": "" if text in layout.missing else text,
+        "split": row[layout.split] if layout.split else "",
+    }  # fmt: skip
+
+
+def _number(layout: Layout, row: dict[str, str], column: str) -> float | None:
+    """The number in a cell, None where missing; raises InputError on text."""
+    if row[column] in layout.missing:
+        return None
+    value = labels.number(row[column], layout.decimal_comma)
+    if value is None:
+        raise InputError(
+            f"table {layout.source}: patient '{row[layout.id]}', column '{column}' is not a number. Correct the cell, or add its text to "
+            "config.cohort.missing if it means missing."
+        )
+    return value
+
+
+def _ranged(layout: Layout, row: dict[str, str], column: str) -> float | None:
+    """A number that may be used: outside `cohort.ranges` it is a typing error, taken as missing and counted, and the patient stays."""
+    value = _number(layout, row, column)
+    if value is not None and column in layout.ranges:
+        low, high = layout.ranges[column]
+        if not low <= value <= high:
+            layout.outside[column] += 1
+            return None
+    return value
+
+
+def _label(layout: Layout, row: dict[str, str], column: str, rule: str, reference) -> float | None:
+    """The label of a task. An outcome out of range stops: it says that the column means something else than the config believes."""
+    if row[column] in layout.missing:
+        return None
+    if labels.compares_text(rule, reference):
+        return labels.label(row[column], rule, tuple(map(str, reference)) if rule == "in" else reference)
+    value = _number(layout, row, column)
+    if column in layout.ranges:
+        low, high = layout.ranges[column]
+        if not low <= value <= high:
+            raise InputError(
+                f"table {layout.source}: patient '{row[layout.id]}', column '{column}' is outside {low:g} to {high:g}. Correct the cell, "
+                f"or config.cohort.ranges.{column}; leave the cell empty if the outcome is unknown."
+            )
+    return labels.label(value, rule, reference)
+
+
+def files(cell: str, base: str, missing: frozenset[str]) -> tuple[str, ...]:
+    """The files a cell names: one, several joined by '|', or all in a folder in natural order; relative ones from the table's folder.
+
+    A path that does not exist is kept: whoever reads it reports it with patient and image.
+    """
+    found = []
+    for part in (part.strip() for part in cell.split("|")):
+        if part and part not in missing:
+            path = epath.Path(part).expanduser()
+            path = path if path.is_absolute() or "://" in part else epath.Path(base) / part
+            found += [str(path)] if part.lower().endswith(FILE_SUFFIXES) else _inside(path)
+    return tuple(found)
+
+
+def _inside(path: epath.Path) -> list[str]:
+    """The files of a folder in natural order, hidden ones left out; the path itself where it is no folder or an empty one."""
+    if not path.is_dir():
+        return [str(path)]
+    inside = [entry for entry in path.iterdir() if not entry.name.startswith(".") and not entry.is_dir()]
+    return [str(entry) for entry in sorted(inside, key=lambda entry: natural(entry.name))] or [str(path)]
+
+
+def natural(name: str) -> list:
+    """Sort key under which `slice10` follows `slice9`."""
+    return [(int(part), "") if part.isdecimal() else (-1, part.lower()) for part in re.split(r"(\d+)", name) if part] + [(-2, name)]
+
+
+def written(cell: str, root: str, missing: frozenset[str]) -> str:
+    """A cell with paths as it goes into the digest: those below `cohort.root` without it, so that the folder may lie elsewhere."""
+    parts = [part.strip().replace("\\", "/") for part in cell.split("|") if part.strip() and part.strip() not in missing]
+    if not root:
+        return "|".join(parts)
+    inside = str(epath.Path(root).expanduser().resolve()).replace("\\", "/").rstrip("/") + "/"
+    return "|".join(posixpath.normpath(part).removeprefix(inside) if "://" not in part else part for part in parts)

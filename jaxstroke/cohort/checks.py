@@ -1,0 +1,81 @@
+"""What must hold of any splits, made or edited: known ids, no patient in two parts, both classes in every part."""
+
+from jaxstroke.cohort.labels import is_binary
+from jaxstroke.errors import InputError, nearest
+
+REMEDY = "delete the file to make splits anew, or mend it"
+
+
+def check(config, cohort, folds, source: str):
+    """All checks; raises InputError naming the patient, or the fold, part and task. source: the file or config section in the message."""
+    check_ids(cohort, folds, source)
+    patients = {unit.unit: unit.patient for unit in cohort.units}
+    for fold in folds:
+        where = f"{source}, repeat {fold.repeat}, fold {fold.fold}"
+        check_apart(where, patients, {"train": fold.train, "val": fold.val, "test": fold.test})
+        own = {patients[unit] for unit in (*fold.train, *fold.val)}
+        for number, inner in enumerate(fold.inner):
+            parts = {"train": inner.train, "val": inner.val, "holdout": inner.holdout}
+            check_apart(f"{where}, inner {number}", patients, parts)
+            for unit in (unit for part in parts.values() for unit in part):
+                if patients[unit] not in own:
+                    raise InputError(
+                        f"{where}, inner {number}: patient '{patients[unit]}' is not in train or val of that fold, so its fusion would see "
+                        f"test patients. Delete that fold's \"inner\", it is then made anew; or {REMEDY}."
+                    )
+    check_classes(config, cohort, folds, source)
+
+
+def check_ids(cohort, folds, source: str):
+    """Every id is a unit of the cohort, and no (repeat, fold) is there twice."""
+    if not folds:
+        raise InputError(f"{source} has no folds: {REMEDY}.")
+    known = {unit.unit for unit in cohort.units}
+    seen = set()
+    for fold in folds:
+        if (fold.repeat, fold.fold) in seen:
+            raise InputError(f"{source} has repeat {fold.repeat}, fold {fold.fold} twice: {REMEDY}.")
+        seen.add((fold.repeat, fold.fold))
+        for part in (fold.train, fold.val, fold.test, *(ids for one in fold.inner for ids in (one.train, one.val, one.holdout))):
+            for unit in part:
+                if unit not in known:
+                    hint = nearest(unit, known) if len(known) < 2000 else ""
+                    hint = hint if hint.startswith(" Did") else ""
+                    raise InputError(f"{source}, fold {fold.fold}: '{unit}' is not in the cohort.{hint} If the table has changed, {REMEDY}.")
+
+
+def check_apart(where: str, patients: dict[str, str], parts: dict[str, tuple[str, ...]]):
+    """No patient is in two parts, no unit twice in one, no part empty."""
+    home: dict[str, str] = {}
+    for name, units in parts.items():
+        if not units:
+            raise InputError(f"{where}: part '{name}' is empty. Set fewer folds, another config.split.inner_share, or {REMEDY}.")
+        if len(set(units)) < len(units):
+            twice = next(unit for unit in units if units.count(unit) > 1)
+            raise InputError(f"{where}: '{twice}' is twice in part '{name}': {REMEDY}.")
+        for unit in units:
+            if home.setdefault(patients[unit], name) != name:
+                raise InputError(
+                    f"{where}: patient '{patients[unit]}' is in part '{home[patients[unit]]}' and in part '{name}'. A patient, with all "
+                    f"studies, must be in one part: {REMEDY}."
+                )
+
+
+def check_classes(config, cohort, folds, source: str):
+    """Both classes of every binary task are in every part that is fitted or scored."""
+    tasks = [task for task, outcome in config.cohort.outcomes.items() if is_binary(outcome)]
+    labels = {unit.unit: unit.labels for unit in cohort.units}
+    for fold in folds:
+        parts = {"train": fold.train, "val": fold.val, "test": fold.test}
+        for number, inner in enumerate(fold.inner):
+            parts |= {f"inner {number} {name}": getattr(inner, name) for name in ("train", "val", "holdout")}
+        for name, units in parts.items():
+            for task in tasks:
+                found = {labels[unit].get(task) for unit in units} - {None}
+                if len(found) < 2:
+                    only = f"only class {found.pop():g}" if found else "no label"
+                    raise InputError(
+                        f"{source}, repeat {fold.repeat}, fold {fold.fold}: part '{name}' has {only} of task '{task}' ({len(units)} units), so "
+                        f"nothing can be fitted or scored there. Set fewer config.split.folds or inner_folds, config.split.stratify = '{task}', "
+                        "or take the task out of config.cohort.outcomes and config.loss."
+                    )

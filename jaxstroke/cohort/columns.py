@@ -1,0 +1,112 @@
+"""Which columns of a table the config needs, and what each is: found before any cell is looked at."""
+
+from dataclasses import dataclass, field
+
+from jaxstroke.cohort import labels
+from jaxstroke.errors import InputError, nearest
+
+NO_COLUMN = ("", "none", "foreground")  # values of images.<name>.brain_mask that name no column
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which column of a table is what; "" or not listed where the config names none or the table need not have it.
+
+    unread   images and clinical columns that the network does not see and the table does not have: missing in every unit
+    outside  counts the values that are out of range, while the rows are parsed
+    """
+
+    source: str
+    id: str
+    study: str
+    group: str
+    text: str
+    split: str
+    paths: dict[str, str]
+    numeric: tuple[str, ...]
+    categorical: tuple[str, ...]
+    outcomes: dict[str, tuple[str, str, object]]
+    columns: tuple[str, ...]
+    missing: frozenset[str]
+    ranges: dict[str, tuple[float, float]]
+    decimal_comma: bool
+    unread: frozenset[str]
+    outside: dict[str, int] = field(default_factory=dict)
+
+
+def layout(config, known, source: str, labelled: bool, decimal_comma: bool) -> Layout:
+    """What the config says of the columns `known`; raises InputError for the first that is needed and not there, with the nearest."""
+    cohort, known = config.cohort, list(known)
+    outcomes = {task: labels.check_rule(task, outcome) for task, outcome in cohort.outcomes.items()}
+    images = image_columns(config)
+    attainable = config.evaluate.attainable
+    scored = (*config.evaluate.comparators.columns, *([attainable] if attainable else ()))
+    needed = {"config.cohort.id": cohort.id, "config.cohort.study": cohort.study, "config.cohort.text": cohort.text}
+    needed |= image_needs(config, images, labelled) | clinical_needs(config)
+    if labelled:
+        needed |= {"config.cohort.group": cohort.group, "config.split.column": config.split.column}
+        needed |= {f"config.cohort.outcomes.{task}": outcome[0] for task, outcome in outcomes.items()}
+        needed |= {f"config.evaluate ({name})": name for name in scored}
+    for key, column in needed.items():
+        if column and column not in known:
+            cure = "" if labelled else " A column that is empty in every row will do where no patient has it."
+            raise InputError(f"table {source} has no column '{column}', which {key} names.{nearest(column, known)}{cure}")
+    check_names(config, outcomes, scored)
+    without = [name for name in known if attainable and name.startswith(f"{attainable}_without_")]
+    clinical = (*config.clinical.numeric, *config.clinical.categorical)
+    return Layout(
+        source, cohort.id, cohort.study, cohort.group if cohort.group in known else "", cohort.text,
+        config.split.column if config.split.column in known else "", images, tuple(config.clinical.numeric), tuple(config.clinical.categorical),
+        {task: outcome for task, outcome in outcomes.items() if outcome[0] in known},
+        tuple(name for name in dict.fromkeys((*scored, *without)) if name in known), frozenset({"", *cohort.missing}),
+        {name: tuple(limits) for name, limits in cohort.ranges.items()}, decimal_comma,
+        frozenset(column for column in (*images.values(), *clinical) if column not in known),
+    )  # fmt: skip
+
+
+def image_columns(config) -> dict[str, str]:
+    """Column of each image, and of each brain mask, which goes by its column's name."""
+    found = {name: image.column for name, image in config.images.items()}
+    for name, image in config.images.items():
+        column = image.brain_mask
+        if column not in NO_COLUMN and found.setdefault(column, column) != column:
+            raise InputError(f"config.images.{name}.brain_mask '{column}' is also the name of an image of another column: rename that image.")
+    return found
+
+
+def image_needs(config, images: dict[str, str], labelled: bool) -> dict[str, str]:
+    """Config key and column of the images that are used: what the network sees, the reference, their masks, and the comparator's volume."""
+    used = {*(tuple(config.model.images) or tuple(config.images)), config.cohort.reference}
+    used |= {config.evaluate.comparators.volume} if labelled else set()
+    used |= {name for name in config.cohort.complete if name in config.images} if labelled else set()
+    needed = {}
+    for name in (name for name in config.images if name in used):
+        needed[f"config.images.{name}.column"] = images[name]
+        if config.images[name].brain_mask not in NO_COLUMN:
+            needed[f"config.images.{name}.brain_mask"] = config.images[name].brain_mask
+    return needed
+
+
+def clinical_needs(config) -> dict[str, str]:
+    """Config key and column of the clinical columns that are used."""
+    needed = {}
+    for kind in ("numeric", "categorical"):
+        for name in config.clinical[kind]:
+            if not config.model.clinical or name in config.model.clinical:
+                needed[f"config.clinical.{kind} ({name})"] = name
+    return needed
+
+
+def check_names(config, outcomes, scored):
+    """`cohort.complete` may name only what is read; ranges are pairs; no clinical column is of two kinds."""
+    clinical = (*config.clinical.numeric, *config.clinical.categorical)
+    read = {*config.images, *clinical, *(outcome[0] for outcome in outcomes.values()), *scored}
+    for name in config.cohort.complete:
+        if name not in read:
+            raise InputError(f"config.cohort.complete names '{name}', which is no image, clinical column or outcome.{nearest(name, read)}")
+    for name in config.clinical.numeric:
+        if name in config.clinical.categorical:
+            raise InputError(f"clinical column '{name}' is listed as numeric and as categorical: keep one.")
+    for name, limits in config.cohort.ranges.items():
+        if len(limits) != 2 or limits[0] > limits[1]:
+            raise InputError(f"config.cohort.ranges.{name} must be (lowest, highest), for example (0, 6).")

@@ -1,0 +1,97 @@
+"""CSV files as people have them, to a frame of strings: byte-order marks, ';' or tabs, blank lines, trailing empty columns."""
+
+import csv
+import io
+
+import pandas as pd
+from etils import epath
+
+from jaxstroke.errors import InputError
+
+DELIMITERS = (",", ";", "\t")
+LONGEST_CELL = 50_000_000  # characters: a cell may hold a report; the csv module's own limit is 131072
+
+
+def read_csv(path) -> tuple[pd.DataFrame, str]:
+    """Every cell as a stripped string (so "007" stays "007"), and the delimiter, found in the header.
+
+    Raises InputError where the file is absent, is not a UTF-8 or UTF-16 table, is empty, or has a ragged row or a repeated column.
+    """
+    path = epath.Path(path).expanduser()
+    rows, delimiter = _rows(path, _text(path))
+    if not rows:
+        raise InputError(f"table {path} is empty: it needs a header line and one line a patient.")
+    header, lines = _header(path, rows)
+    if not lines:
+        raise InputError(f"table {path} has a header but no patients: it needs one line a patient.")
+    return pd.DataFrame([cells[: len(header)] for _, cells in lines], columns=pd.Index(header, dtype="str"), dtype="str"), delimiter
+
+
+def write_csv(frame: pd.DataFrame, path):
+    """Write a frame whole or not at all (UTF-8, comma): a kill leaves the old file. A file of the same content is left alone."""
+    path = epath.Path(path)
+    content = frame.to_csv(index=False, lineterminator="\n")
+    if path.exists() and path.read_bytes() == content.encode():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.parent / f".{path.name}.partial"
+    temporary.write_bytes(content.encode())
+    temporary.replace(path)
+
+
+def _text(path: epath.Path) -> str:
+    """The file's characters."""
+    if not path.exists():
+        raise InputError(f"table {path} does not exist: set --config.cohort.table to your CSV file.")
+    if path.is_dir():
+        raise InputError(f"table {path} is a folder: set --config.cohort.table to a CSV file in it.")
+    content = path.read_bytes()
+    if content.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
+        raise InputError(f"table {path} is a spreadsheet, not a CSV file: export it as 'CSV UTF-8'.")
+    wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))
+    try:
+        text = content.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise InputError(f"table {path} is not UTF-8 text (first at line {line}): export it as 'CSV UTF-8'.") from None
+    if "\0" in text:
+        raise InputError(f"table {path} is not a CSV file (it holds binary data): export it as 'CSV UTF-8'.")
+    return text
+
+
+def _rows(path: epath.Path, text: str) -> tuple[list[tuple[int, list[str]]], str]:
+    """(line number, cells) of every line that is not blank, and the delimiter that cuts the header into most columns."""
+    csv.field_size_limit(LONGEST_CELL)
+    start = text.lstrip("\r\n \t")
+    first = start.splitlines()[0] if start else ""
+    delimiter = max(DELIMITERS, key=lambda one: len(next(csv.reader([first], delimiter=one), [])))
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
+    rows = []
+    try:
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                rows.append((reader.line_num, [cell.strip() for cell in cells]))
+    except csv.Error as error:
+        raise InputError(f"table {path}, line {reader.line_num}: not a CSV file ({error}). Is a quote left open?") from None
+    return rows, delimiter
+
+
+def _header(path: epath.Path, rows) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Column names and the other lines; unnamed columns at the end are dropped where they are empty."""
+    header, lines = rows[0][1], rows[1:]
+    width = len(header)
+    while width and not header[width - 1]:
+        width -= 1
+    for number, cells in lines:
+        if len(cells) < width or any(cells[width:]):
+            raise InputError(
+                f"table {path}, line {number}: {len(cells)} cells, but the header names {width} columns. Correct that line; "
+                "a cell that holds the delimiter must be in double quotes."
+            )
+    header = header[:width]
+    if "" in header:
+        raise InputError(f"table {path}: column {header.index('') + 1} has no name. Name it in the first line.")
+    repeated = [name for place, name in enumerate(header) if name in header[:place]]
+    if repeated:
+        raise InputError(f"table {path} has column '{repeated[0]}' twice: rename or remove one.")
+    return header, lines

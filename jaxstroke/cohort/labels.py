@@ -1,0 +1,58 @@
+"""How an outcome becomes a label, and how a cell becomes a number."""
+
+import math
+import operator
+import re
+
+from jaxstroke.errors import InputError, nearest
+
+NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
+RULES = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le, "==": operator.eq, "in": None, "ordinal": None}
+
+
+def number(cell: str, decimal_comma: bool = False) -> float | None:
+    """A finite number, or None where the cell is none. decimal_comma: `22,84` is 22.84 (tables delimited by ';')."""
+    if decimal_comma and DECIMAL_COMMA.fullmatch(cell):
+        cell = cell.replace(",", ".")
+    if not NUMBER.fullmatch(cell):
+        return None
+    value = float(cell)
+    return value if math.isfinite(value) else None
+
+
+def check_rule(task: str, outcome) -> tuple[str, str, object]:
+    """(column, rule, value) of a task, checked; raises InputError naming the config key."""
+    key = f"config.cohort.outcomes.{task}"
+    if not isinstance(outcome, (tuple, list)) or len(outcome) != 3:
+        raise InputError(f"{key} must be (column, rule, value), for example ('mrs', '>', 2).")
+    column, rule, value = outcome
+    if rule not in RULES:
+        raise InputError(f"{key}: unknown rule '{rule}'.{nearest(rule, RULES)}")
+    if rule in ("in", "ordinal") and (not isinstance(value, (tuple, list)) or not value):
+        raise InputError(f"{key}: rule '{rule}' needs a tuple of values, for example (1, 2, 3).")
+    numbers = value if rule == "ordinal" else (value,)
+    if rule not in ("in", "==") and not all(isinstance(one, (int, float)) for one in numbers):
+        raise InputError(f"{key}: rule '{rule}' needs a number, or for 'ordinal' a tuple of numbers.")
+    if rule == "ordinal" and list(value) != sorted(set(value)):
+        raise InputError(f"{key}: the cut-offs of 'ordinal' must rise, for example (1, 2, 3, 4, 5, 6).")
+    return column, rule, value
+
+
+def is_binary(outcome) -> bool:
+    """Whether a task's rule gives 0 or 1."""
+    return outcome[1] != "ordinal"
+
+
+def compares_text(rule: str, value) -> bool:
+    """Whether a rule compares words ("dead") and not numbers."""
+    return rule in ("==", "in") and any(isinstance(one, str) for one in (value if rule == "in" else (value,)))
+
+
+def label(value: float | str, rule: str, reference) -> float:
+    """0 or 1 by a binary rule; the number of cut-offs that `value` reaches by `ordinal`."""
+    if rule == "ordinal":
+        return float(sum(cut <= value for cut in reference))
+    if rule == "in":
+        return float(value in tuple(reference))
+    return float(RULES[rule](value, reference))

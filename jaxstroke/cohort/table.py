@@ -1,0 +1,137 @@
+"""The cohort table: one CSV row a (patient, study), to units with file paths, clinical values and labels.
+
+Everything is read as text, so that ids stay verbatim; the config says which column is what. What a user can mend in the table is an
+InputError that names patient and column but no value of a patient; what only one patient lacks is counted in `flow` and the cohort goes on.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+
+import pandas as pd
+from absl import logging
+from etils import epath
+
+from jaxstroke.cohort import cells, columns, recipes
+from jaxstroke.cohort.csv_file import read_csv, write_csv
+from jaxstroke.errors import InputError
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One row of the table: a patient, or a (patient, study).
+
+    unit      unique: the patient id, or `<patient>/<study>` where `cohort.study` is set
+    patient   the table's id verbatim
+    study     "" where `cohort.study` is not set
+    group     centre, "" where `cohort.group` is not set or the cell is missing
+    paths     image name -> files, () where the cell is missing; columns with brain masks are in here under their own name
+    clinical  column -> number, or level of a categorical one; None where missing or outside `cohort.ranges`
+    labels    task -> 0 or 1, or the ordinal level; None where the outcome is missing
+    columns   numbers of `evaluate.comparators.columns`, `evaluate.attainable` and `<attainable>_without_*`; None where missing
+    text      report
+    split     cell of `split.column` verbatim, "" where not set
+    """
+
+    unit: str
+    patient: str
+    study: str
+    group: str
+    paths: dict[str, tuple[str, ...]]
+    clinical: dict[str, float | str | None]
+    labels: dict[str, float | None]
+    columns: dict[str, float | None]
+    text: str
+    split: str = ""
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """Units in the order of the table.
+
+    flow    (what, rows): rows in the table, those left out (negative) with the reason, rows used
+    source  path of the table
+    digest  sha256 of ids, paths as written, clinical values and labels: the same wherever the folder lies
+    notes   (what, rows) of values taken as missing because they are outside `cohort.ranges`
+    """
+
+    units: tuple[Unit, ...]
+    flow: tuple[tuple[str, int], ...]
+    source: str
+    digest: str
+    notes: tuple[tuple[str, int], ...] = ()
+
+
+def read_cohort(config, workdir, labelled: bool = True) -> Cohort:
+    """The cohort that the config describes; a recipe other than "table" first writes `<workdir>/cohort.csv`.
+
+    labelled: units without any label or without one of `cohort.complete` are left out and counted. False (prediction): outcome columns
+    may be absent and every unit is kept.
+    Raises InputError on a table that cannot be read, missing columns, duplicate (patient, study), text in a numeric column, an outcome
+    out of range, or when no unit is left.
+    """
+    source = epath.Path(recipes.table_of(config, workdir)).expanduser()
+    frame, delimiter = read_csv(source)
+    layout = columns.layout(config, frame.columns, str(source), labelled, decimal_comma=delimiter == ";")
+    rows = frame.to_dict("records")
+    cells.check_ids(layout, rows)
+    values = cells.parse(layout, rows)
+    base, root = str(source.parent), str(config.cohort.root)
+    units, written = [], []
+    for row, value in zip(rows, values, strict=True):
+        paths = {name: cells.files(row.get(column, ""), base, layout.missing) for name, column in layout.paths.items()}
+        units.append(Unit(paths=paths, **value))
+        written.append({name: cells.written(row.get(column, ""), root, layout.missing) for name, column in layout.paths.items()})
+    keep, flow = _choose(config, units, labelled)
+    if not any(keep):
+        steps = ", ".join(f"{text}: {count}" for text, count in flow)
+        raise InputError(f"no patient of {source} is left ({steps}). Check config.cohort.outcomes, .complete and .missing against it.")
+    notes = tuple((f"{name} outside its range, taken as missing", count) for name, count in layout.outside.items() if count)
+    for text, count in notes:
+        logging.warning("%s: %d rows", text, count)
+    used = tuple(unit for unit, kept in zip(units, keep, strict=True) if kept)
+    digest = _digest(used, [paths for paths, kept in zip(written, keep, strict=True) if kept])
+    return Cohort(used, tuple(flow), str(source), digest, notes)
+
+
+def write_table(cohort_frame: pd.DataFrame, path):
+    """Write a cohort table as recipes do: UTF-8 CSV, missing cells empty, atomic."""
+    write_csv(cohort_frame, path)
+
+
+def _choose(config, units: list[Unit], labelled: bool) -> tuple[list[bool], list[tuple[str, int]]]:
+    """Which units are used, and the flow that says why the others are not; a unit is counted at the first reason."""
+    keep, flow = [True] * len(units), [("rows in the table", len(units))]
+    reasons = []
+    if labelled and len(config.cohort.outcomes):
+        reasons.append(("without outcome", lambda unit: all(value is None for value in unit.labels.values())))
+    for name in config.cohort.complete if labelled else ():
+        reasons.append((f"incomplete: {name}", lambda unit, name=name: _lacks(config, unit, name)))
+    for text, lacks in reasons:
+        out = [place for place, unit in enumerate(units) if keep[place] and lacks(unit)]
+        for place in out:
+            keep[place] = False
+        if out:
+            flow.append((text, -len(out)))
+    flow.append(("used", sum(keep)))
+    return keep, flow
+
+
+def _lacks(config, unit: Unit, name: str) -> bool:
+    """Whether a unit has no value for an image, a clinical column or the column of an outcome."""
+    if name in config.images:
+        return not unit.paths[name]
+    if name in unit.clinical:
+        return unit.clinical[name] is None
+    if name in unit.columns:
+        return unit.columns[name] is None
+    return all(unit.labels[task] is None for task, outcome in config.cohort.outcomes.items() if outcome[0] == name)
+
+
+def _digest(units: tuple[Unit, ...], paths: list[dict]) -> str:
+    """sha256 hex over what the table says of the units used."""
+    content = hashlib.sha256()
+    for unit, written in zip(units, paths, strict=True):
+        parts = [unit.unit, unit.patient, unit.study, unit.group, written, unit.clinical, unit.labels, unit.text]
+        content.update(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode() + b"\n")
+    return content.hexdigest()

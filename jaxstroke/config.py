@@ -1,0 +1,210 @@
+"""Every config key with its default and unit. A file in `configs/` starts from `base()` and states what its paper changes.
+
+Sections: cohort, images, clinical, split, model, loss, optimizer, train, evaluate, device. No key is optional and none is added
+elsewhere: a misspelt `--config.x.y` is an error that names the nearest key.
+"""
+
+import json
+
+from ml_collections import ConfigDict
+
+MISSING = ("", "n/a", "N/A", "na", "NA", "nan", "NaN", "null", "NULL", "None")
+
+# What may differ from the trained config when a workdir is used again (design: a trained workdir is self-contained).
+MAY_DIFFER = ("cohort.root", "cohort.table", "cohort.records", "cohort.workers", "evaluate", "device", "train.save_seconds")
+
+
+def image(column: str, **settings) -> ConfigDict:
+    """Settings of one image; they decide how it is prepared, so two configs with equal settings share records.
+
+    column        column of the table with a file, a folder, or several files joined by '|'
+    kind          sequence: slices or time points, `b s h w c` | volume: `b d h w c` | series: `b s d h w c`
+    axis          what a sequence runs over: slice | time
+    spacing       mm of the stored grid (z, y, x); 0 keeps the reference's own
+    shape         stored (s, h, w); shorter ones are padded and masked, of longer ones evenly spaced slices are kept
+    channels      1, or 3 for colour photographs
+    normalise     zscore (inside the brain, clipped at 5) | window | percentile | mask | photograph | none
+    window        (low, high) in the file's own unit, stored as 0 to 1
+    register      resample onto the grid of `cohort.reference` through the affines
+    brain_mask    foreground (threshold and morphology) | none | a column with mask files
+    dtype         int16 with a scale | uint8
+    """
+    defaults = {
+        "column": column, "kind": "sequence", "axis": "slice", "spacing": (0.0, 0.0, 0.0), "shape": (24, 192, 192), "channels": 1,
+        "normalise": "zscore", "window": (0.0, 1.0), "register": True, "brain_mask": "foreground", "dtype": "int16",
+    }  # fmt: skip
+    unknown = set(settings) - set(defaults)
+    if unknown:
+        raise KeyError(f"unknown image setting {sorted(unknown)}; known: {sorted(defaults)}")
+    return ConfigDict(defaults | settings)
+
+
+def base() -> ConfigDict:
+    """Every key with its default. Times are seconds, lengths millimetres, angles degrees, shares 0 to 1."""
+    config = ConfigDict()
+    config.cohort = ConfigDict(
+        {
+            "recipe": "table",  # table | synthetic | soop | ist: who writes the table
+            "root": "",  # folder of a public cohort, as published
+            "table": "",  # CSV: one row a (patient, study)
+            "records": "",  # folder or bucket of prepared records; "" = `records` beside the workdir
+            "id": "patient_id",  # column
+            "study": "",  # column, "" = one study a patient
+            "group": "",  # column with the centre, "" = none
+            "text": "",  # column with a report, "" = none
+            "missing": MISSING,  # cells that mean missing
+            "outcomes": ConfigDict(),  # task: (column, rule, value); rules > >= < <= == in ordinal
+            "ranges": ConfigDict(),  # column: (lowest, highest) valid value
+            "complete": (),  # columns or images without which a patient is left out
+            "max_failed_share": 0.1,  # of patients with a file that cannot be used; more stops the run
+            "workers": 0,  # processes that prepare, 0 = every core
+            "reference": "",  # image whose grid the registered ones are resampled onto
+            "min_overlap": 0.3,  # of the smaller brain mask, below which two modules are not registered
+            "synthetic": {
+                "patients": 240,
+                "seed": 0,
+                "shape": (12, 64, 64),  # voxels z, y, x
+                "spacing": (10.0, 3.2, 3.2),  # mm
+                "missing_share": 0.2,  # of patients without one of their modules
+            },
+        }
+    )
+    config.images = ConfigDict()
+    config.clinical = ConfigDict({"numeric": (), "categorical": ConfigDict()})  # categorical: column -> levels, () = the table's
+    config.split = ConfigDict(
+        {
+            "kind": "kfold",  # kfold | given | group | temporal | official
+            "folds": 5,
+            "repeats": 1,
+            "inner_share": 0.2,  # of the training patients, for early stopping, threshold and recalibration
+            "inner_folds": 3,  # for stacked fusion; 0 where no fusion is fitted
+            "seed": 0,
+            "column": "",  # for given, temporal and official
+            "stratify": "",  # task
+        }
+    )
+    config.model = ConfigDict(
+        {
+            "name": "",
+            "images": (),  # the images the network sees, () = all
+            "clinical": (),  # the clinical columns the network sees, () = all
+            "widths": (16, 32, 64, 128),  # channels of the encoder's stages
+            "hidden": 64,  # units of the recurrent layer, or of a clinical network
+            "dropout": (0.3, 0.5),  # before and after the recurrent layer
+            "fusion": "none",  # poe | scalar | learned | mean | stacked | none
+            "fusion_column": "",  # clinical column whose value weights the modules
+            "fusion_upper": ConfigDict(),  # clinical column: the value that means a weight of 1
+            "fusion_clip": (0.02, 0.98),
+            "fusion_penalty": 0.3,  # C of the L2 logistic of learned and stacked
+        }
+    )
+    config.loss = ConfigDict()  # task: {kind: binary | ordinal, weight}
+    config.optimizer = ConfigDict(
+        {
+            "name": "adam",  # adam (with decoupled weight decay) | sgd
+            "learning_rate": 1e-4,
+            "weight_decay": 1e-4,
+            "clip": 1.0,  # norm of a module's gradient, 0 = never
+            "schedule": "constant",  # constant | cosine
+            "warmup": 0.0,  # share of all updates
+        }
+    )
+    config.train = ConfigDict(
+        {
+            "batch_size": 8,  # patients a micro-batch, over all devices
+            "accumulation": 1,  # micro-batches an update
+            "dtype": "auto",  # of the computation: auto (bfloat16 on GPU and TPU, float32 on CPU) | float32 | bfloat16
+            "epochs": 100,
+            "patience": 15,  # epochs without a lower smoothed validation loss in any module
+            "smoothing": 0.5,  # weight of the past in the watched validation loss
+            "imbalance": "none",  # none | weights | oversample
+            "feed": "auto",  # auto | resident
+            "seeds": (0,),
+            "save_seconds": 60.0,  # between checkpoints, 0 = after every epoch
+            "stages": "two",  # two (modules, then fusion on inner out-of-fold logits) | joint
+            "augment": {
+                "flip": 0.5,  # probability of a left-right flip
+                "rotate": 10.0,  # degrees, uniform in +-
+                "shift": 0.05,  # share of the image's side, uniform in +-
+                "intensity": 0.1,  # share, uniform in +-
+                "skip": ConfigDict(),  # image: names of what is not done to it
+            },
+        }
+    )
+    config.evaluate = ConfigDict(
+        {
+            "bootstrap": 2000,
+            "batch_size": 32,  # patients a forward pass
+            "comparators": {
+                "clinical": True,  # logistic regression on the clinical columns
+                "penalty": 0.3,  # its C (L2)
+                "volume": "",  # image whose volume is added to it: a lesion mask
+                "columns": (),  # columns of the table scored as they are: a reader, a score
+            },
+            "primary": "",  # task of the report's headline, and what splits are stratified on unless `split.stratify` names another
+            "attainable": "",  # column with the true log-odds (synthetic cohorts)
+            "subgroups": (),
+        }
+    )
+    config.device = ConfigDict(
+        {
+            "run": 1,  # devices that train different runs at the same time
+            "data": 0,  # devices that share a batch, 0 = all that are left
+            "space": 1,
+            "cache": "~/.cache/jaxstroke",  # compiled programs; "" = none
+        }
+    )
+    return config
+
+
+def image_names(config) -> tuple[str, ...]:
+    """The images the network sees, in order."""
+    return tuple(config.model.images) or tuple(config.images)
+
+
+def clinical_names(config) -> tuple[str, ...]:
+    """The clinical columns the network sees, numeric ones first: the order of the schema, whatever the order in `model.clinical`."""
+    known = (*config.clinical.numeric, *config.clinical.categorical)
+    return tuple(name for name in known if not config.model.clinical or name in config.model.clinical)
+
+
+def prepared_names(config) -> tuple[str, ...]:
+    """The images that are prepared: those the network sees, the reference, and the one whose volume is compared."""
+    wanted = {*image_names(config), config.cohort.reference, config.evaluate.comparators.volume}
+    return tuple(name for name in config.images if name in wanted)
+
+
+def task_names(config) -> tuple[str, ...]:
+    """The tasks, the primary one first (a ConfigDict keeps its keys sorted)."""
+    primary = config.evaluate.primary
+    return (primary, *(task for task in config.loss if task != primary))
+
+
+def to_json(config) -> dict:
+    """The config as plain json values."""
+    return json.loads(config.to_json_best_effort())
+
+
+def from_json(values: dict) -> ConfigDict:
+    """The config back from `to_json`: lists become tuples again, so that equal configs compare equal."""
+
+    def restore(value):
+        if isinstance(value, dict):
+            return ConfigDict({key: restore(item) for key, item in value.items()})
+        return tuple(restore(item) for item in value) if isinstance(value, list) else value
+
+    config = restore(values)
+    config.lock()
+    return config
+
+
+def differences(old: dict, new: dict, prefix: str = "") -> list[tuple[str, object, object]]:
+    """(key, old value, new value) of every leaf in which two json configs differ."""
+    found = []
+    for key in dict.fromkeys([*old, *new]):
+        a, b, name = old.get(key, "absent"), new.get(key, "absent"), f"{prefix}{key}"
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += differences(a, b, f"{name}.")
+        elif a != b:
+            found.append((name, a, b))
+    return found

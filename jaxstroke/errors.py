@@ -1,0 +1,17 @@
+"""The one exception a user is meant to see: what is wrong, where, and the cure. `main` prints it and exits with code 2."""
+
+
+class InputError(Exception):
+    """Something a user can mend: a table, a file, a config key or a workdir.
+
+    The message names the patient, file, column or config key, and says what to do.
+    """
+
+
+def nearest(name: str, known) -> str:
+    """` Did you mean 'x'?` for the closest of `known`, or the list of them; for the end of an error message."""
+    import difflib
+
+    known = [str(k) for k in known]
+    close = difflib.get_close_matches(str(name), known, n=1)
+    return f" Did you mean '{close[0]}'?" if close else f" Known: {', '.join(sorted(known)) or 'none'}."

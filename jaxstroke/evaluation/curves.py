@@ -1,0 +1,105 @@
+"""What the figures show, as numbers: mean ROC curve, calibration groups, net benefit, learning curves."""
+
+import json
+
+import numpy as np
+
+from jaxstroke.evaluation import calibration
+from jaxstroke.evaluation.parts import Part, averaged, mean_defined, pooled
+
+GRID = np.linspace(0, 1, 101)
+THRESHOLDS = np.linspace(0.02, 0.9, 45)
+
+
+def mean_roc(parts: list[Part]) -> np.ndarray:
+    """101: sensitivity at the false positive rates `GRID`, averaged as the AUC is: over folds, then repeats (Fawcett 2006)."""
+    return averaged(parts, roc)
+
+
+def roc(part: Part) -> np.ndarray:
+    """101: one fold's sensitivity at `GRID`, straight between its points; NaN where one class is absent."""
+    positive = part.label > 0.5
+    if not positive.any() or positive.all():
+        return np.full(len(GRID), np.nan)
+    order = np.argsort(-part.score, kind="stable")
+    last = np.append(part.score[order][1:] != part.score[order][:-1], True)
+    hits, alarms = np.cumsum(positive[order])[last], np.cumsum(~positive[order])[last]
+    # np.interp takes the last of points at one rate: the curve's upper end, except at 0, where it starts.
+    return np.interp(GRID, np.append(0, alarms) / alarms[-1], np.append(0, hits) / hits[-1])
+
+
+def calibration_groups(parts: list[Part], column: str, count: int = 10) -> list[dict]:
+    """Groups of equal size by predicted probability: {"predicted", "observed", "low", "high", "n"}; column: score | recalibrated.
+
+    Rows of all repeats and seeds together; `low` and `high` are Wilson's 95 % interval for the patients in a group, not its rows.
+    """
+    joined = [part for part in pooled(parts) if np.isfinite(getattr(part, column)).all()]
+    if not joined:
+        return []
+    predicted = np.concatenate([getattr(part, column) for part in joined])
+    label = np.concatenate([part.label for part in joined])
+    found = []
+    for rows in calibration.bins(predicted, count):
+        low, high = wilson(label[rows].mean(), len(rows) / len(joined))
+        found.append(
+            {"predicted": float(predicted[rows].mean()), "observed": float(label[rows].mean()), "low": low, "high": high, "n": len(rows)}
+        )
+    return found
+
+
+def wilson(share: float, n: float, z: float = 1.959964) -> tuple[float, float]:
+    """Wilson's interval of a share of n (Wilson 1927)."""
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
+
+
+def net_benefit(parts: list[Part], column: str) -> np.ndarray | None:
+    """45: net benefit at `THRESHOLDS` (Vickers and Elkin 2006): true positives less false ones at the odds of the threshold, a patient."""
+    joined = [part for part in pooled(parts) if np.isfinite(getattr(part, column)).all()]
+    return mean_defined([benefit(getattr(part, column), part.label) for part in joined]) if joined else None
+
+
+def benefit(probability: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """45: net benefit of treating those at or above each of `THRESHOLDS`."""
+    called = probability[None] >= THRESHOLDS[:, None]
+    odds = THRESHOLDS / (1 - THRESHOLDS)
+    return ((called * label).sum(1) - (called * (1 - label)).sum(1) * odds) / len(label)
+
+
+def treat_all(parts: list[Part]) -> np.ndarray:
+    """45: net benefit of treating everybody."""
+    return mean_defined([benefit(np.ones(len(part.label)), part.label) for part in pooled(parts)])
+
+
+def learning(text: str) -> dict[str, dict[str, dict[str, np.ndarray]]]:
+    """{part: {"train" | "val": {run: epochs 2}}}, rows of (epoch, loss), of the outer runs in `metrics.jsonl`; half a last line is left out.
+
+    A loss is a number or one a part; inner runs (`-i` in their name) only serve the fusion and are not shown.
+    """
+    found: dict = {}
+    for line in text.splitlines():
+        try:
+            values = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        if not isinstance(values, dict) or "-i" in str(values.get("run", "-i")) or "epoch" not in values:
+            continue
+        for kind, key in (("train", "train_loss"), ("val", "val_loss")):
+            losses = values.get(key)
+            losses = losses if isinstance(losses, dict) else {"all": losses}
+            for part, loss in losses.items():
+                if isinstance(loss, int | float) and np.isfinite(loss):
+                    found.setdefault(part, {}).setdefault(kind, {}).setdefault(values["run"], []).append((values["epoch"], loss))
+    return {p: {k: {run: np.array(rows, float) for run, rows in runs.items()} for k, runs in kinds.items()} for p, kinds in found.items()}
+
+
+def mean_curve(runs: dict[str, np.ndarray]) -> np.ndarray:
+    """epochs 2: the mean loss at each epoch over the runs that reached it, as long as half of them did."""
+    epochs = sorted({epoch for rows in runs.values() for epoch in rows[:, 0]})
+    points = []
+    for epoch in epochs:
+        values = [rows[rows[:, 0] == epoch, 1].mean() for rows in runs.values() if (rows[:, 0] == epoch).any()]
+        if 2 * len(values) >= len(runs):
+            points.append((epoch, float(np.mean(values))))
+    return np.array(points, float).reshape(-1, 2)

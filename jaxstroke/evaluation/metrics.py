@@ -1,0 +1,185 @@
+"""`metrics.json` from `predictions.csv`, by section "Statistics that hold" of the design.
+
+AUC: mean over folds of the within-fold AUC, averaged over repeats and seeds; never of averaged or pooled probabilities. Interval:
+patients are resampled within (fold, label) and carry all their rows. Other numbers (`auc_pooled`, Brier score, calibration,
+sensitivity, ...) join the folds of a (repeat, seed), and are averaged over those. Thresholds are Youden's, from the validation rows of
+their own fold. `null` where undefined: a fold with one class is left out of the mean and counted in `skipped_folds`.
+An ordinal task is scored at each cut-off; `auc`, `auc_pooled`, `auprc` and `brier` are means over them (its Brier score is the ranked
+probability score divided by the number of cut-offs), `qwk` and `mae` are of the median level: how many cut-offs have a probability
+above 0.5.
+"""
+
+import math
+
+import numpy as np
+import pandas as pd
+
+from jaxstroke.evaluation import bootstrap, calibration, delong, predictions
+from jaxstroke.evaluation.auc import auc_of, compare_all, number, overall, with_interval
+from jaxstroke.evaluation.parts import Part, Task, averaged, evaluated_split, mean_defined, pooled, tasks_of, units_of
+
+RATES = ("sensitivity", "specificity", "balanced_accuracy", "accuracy", "ppv", "npv")
+
+
+def compute(frame: pd.DataFrame, resamples: int = 2000, attainable: str = "", seed: int = 0) -> dict:
+    """The content of `metrics.json`: {"models": {model: {task: numbers}}, "tasks": the network's part, "paired": [...], ...}.
+
+    frame: as `predictions.read` gives it. attainable: the column whose model `column:<attainable>` is the best that could be reached.
+    """
+    scores = predictions.rank_only(frame)
+    chosen = calibration.decisions(frame)
+    models: dict = {model: {} for model in frame["model"].unique()}
+    paired = []
+    for name, task in tasks_of(frame).items():
+        drawn = bootstrap.weights(task.stratum, resamples, seed)
+        aucs = {model: auc_of(cuts, drawn) for model, cuts in task.models.items()}
+        for model, cuts in task.models.items():
+            thresholds = chosen.get(model, {}).get(name, [])
+            models[model][name] = describe(task, cuts, aucs[model], model in scores, thresholds)
+        add_attainable(models, task, attainable)
+        paired += compare_all(task, aucs, drawn)
+    models = {model: tasks for model, tasks in models.items() if tasks}
+    return {
+        "split": evaluated_split(frame), "bootstrap": resamples, "models": models, "tasks": models.get("network", {}), "paired": paired,
+    }  # fmt: skip
+
+
+def describe(task: Task, cuts: dict[str, list[Part]], found: dict, score: bool, thresholds: list[dict]) -> dict:
+    """All numbers of one model on one task."""
+    every = [part for parts in cuts.values() for part in parts]
+    first = next(iter(cuts.values()))
+    ordinal = "" not in cuts
+    numbers = {
+        "n": len(units_of(cuts)),
+        "patients": len(set(np.concatenate([part.patient for part in first]).tolist())),
+        "events": None if ordinal else events(first),
+        "auc": with_interval(*overall(found)),
+        "auc_pooled": number(mean_defined([averaged(pooled(parts), lambda p: delong.auc(p.score, p.label)) for parts in cuts.values()])),
+        "auprc": number(mean_defined([averaged(parts, average_precision) for parts in cuts.values()])),
+        "skipped_folds": sum(not math.isfinite(delong.auc(part.score, part.label)) for part in every),
+        "score_only": score,
+        "brier": None if score else brier(cuts, "score"),
+        "mae": None,
+        "calibration": calibration_of([] if score or ordinal else pooled(first), "score"),
+        "recalibrated": None,
+        "thresholds": [],
+        **dict.fromkeys(RATES),
+    }
+    if ordinal:
+        return numbers | ordinal_numbers(cuts, found, score)
+    names = ("repeat", "fold", "seed")
+    numbers["thresholds"] = [
+        {name: line[name] for name in names} | {"value": line["threshold"], "source": "validation"} for line in thresholds
+    ]
+    numbers |= rates(first, thresholds)
+    if not score:
+        numbers["mae"] = number(averaged(pooled(first), lambda part: np.abs(part.label - part.score).mean()))
+        numbers["recalibrated"] = recalibrated(first)
+    return numbers
+
+
+def events(parts: list[Part]) -> int:
+    """Units with the outcome."""
+    return len({unit for part in parts for unit in part.unit[part.label > 0.5].tolist()})
+
+
+def average_precision(part: Part) -> float:
+    """Area under the precision-recall curve in steps, NaN without both classes.
+
+    The same sum as scikit-learn's, whose checks of the input took most of the time of a report.
+    """
+    order = np.argsort(-part.score, kind="stable")
+    score, hits = part.score[order], np.cumsum(part.label[order] > 0.5)
+    if hits[-1] == 0 or hits[-1] == len(hits):
+        return math.nan
+    last = np.flatnonzero(np.append(score[1:] != score[:-1], True))  # equal scores are called together
+    found = hits[last]
+    return float((np.diff(found, prepend=0) / hits[-1] * found / (last + 1)).sum())
+
+
+def brier(cuts: dict[str, list[Part]], column: str) -> float | None:
+    """Mean squared difference of probability and label, over the cut-offs."""
+
+    def squared(part: Part) -> float:
+        return float(np.mean((getattr(part, column) - part.label) ** 2))
+
+    return number(mean_defined([averaged(pooled(parts), squared) for parts in cuts.values()]))
+
+
+def calibration_of(joined: list[Part], column: str) -> dict:
+    """Slope, intercept and expected error, averaged over joined parts."""
+    found = [calibration.measures(getattr(part, column), part.label) for part in joined]
+    names = ("slope", "intercept", "in_the_large", "ece")
+    return {name: number(mean_defined([math.nan if one[name] is None else one[name] for one in found])) for name in names}
+
+
+def recalibrated(parts: list[Part]) -> dict | None:
+    """Brier score and calibration of the recalibrated probabilities, None where they are absent."""
+    joined = [part for part in pooled(parts) if np.isfinite(part.recalibrated).all()]
+    if not joined:
+        return None
+    return {"brier": brier({"": joined}, "recalibrated"), "calibration": calibration_of(joined, "recalibrated")}
+
+
+def rates(parts: list[Part], thresholds: list[dict]) -> dict:
+    """Sensitivity, specificity and the like at the thresholds of each part's own validation rows.
+
+    Counts are added over the folds of a (repeat, seed): a fold with no positive call has no predictive value of its own.
+    """
+    by_fold = {(line["repeat"], line["fold"], line["seed"]): line["threshold"] for line in thresholds}
+    counts: dict[tuple[int, int], np.ndarray] = {}
+    for part in parts:
+        threshold = by_fold.get((part.repeat, part.fold, part.seed))
+        if threshold is not None:
+            called, positive = part.score >= threshold, part.label > 0.5
+            cells = [(called & positive).sum(), (~called & positive).sum(), (called & ~positive).sum(), (~called & ~positive).sum()]
+            key = (part.repeat, part.seed)
+            counts[key] = counts.get(key, np.zeros(4)) + np.array(cells, float)
+    found = [rates_of(*cells) for cells in counts.values()]
+    return {name: number(mean_defined([one[name] for one in found])) for name in RATES}
+
+
+def rates_of(hit: float, missed: float, false_alarm: float, quiet: float) -> dict[str, float]:
+    """The rates of one table of counts, NaN where the denominator is 0."""
+
+    def share(part: float, rest: float) -> float:
+        return part / (part + rest) if part + rest else math.nan
+
+    sensitivity, specificity = share(hit, missed), share(quiet, false_alarm)
+    return {
+        "sensitivity": sensitivity, "specificity": specificity, "balanced_accuracy": (sensitivity + specificity) / 2,
+        "accuracy": share(hit + quiet, missed + false_alarm), "ppv": share(hit, false_alarm), "npv": share(quiet, missed),
+    }  # fmt: skip
+
+
+def ordinal_numbers(cuts: dict[str, list[Part]], found: dict, score: bool) -> dict:
+    """{"auc_cuts", "qwk", "mae"}: the AUC at each cut-off, and agreement of the median level with the true one."""
+    by_cut = {cut: with_interval(*found[cut]) | {"events": events(cuts[cut])} for cut in cuts}
+    numbers: dict = {"auc_cuts": by_cut, "qwk": None, "mae": None}
+    aligned = list(zip(*(pooled(parts) for parts in cuts.values()), strict=False))
+    if score or not all(np.array_equal(part.unit, row[0].unit) for row in aligned for part in row):
+        return numbers
+    levels = [(sum(part.label for part in row), sum((part.score > 0.5).astype(float) for part in row)) for row in aligned]
+    numbers["qwk"] = number(mean_defined([weighted_kappa(true, predicted) for true, predicted in levels]))
+    numbers["mae"] = number(mean_defined([np.abs(true - predicted).mean() for true, predicted in levels]))
+    return numbers
+
+
+def weighted_kappa(true: np.ndarray, predicted: np.ndarray) -> float:
+    """Cohen's kappa with quadratic weights of n levels; NaN where it has no meaning (all levels equal in both)."""
+    observed = np.mean((true - predicted) ** 2)
+    expected = np.mean(true**2) + np.mean(predicted**2) - 2 * true.mean() * predicted.mean()
+    return 1 - observed / expected if expected > 0 else math.nan
+
+
+def add_attainable(models: dict, task: Task, attainable: str):
+    """`attainable_auc` of every model: the same statistic for the true log-odds. `ablations` of the network: what each part is worth."""
+    best = models.get(f"column:{attainable}", {}).get(task.name, {}).get("auc", {}).get("value") if attainable else None
+    for model in task.models:
+        models[model][task.name]["attainable_auc"] = best
+    if best is not None and "network" in task.models:
+        prefix = f"column:{attainable}_without_"
+        without = {model: models[model][task.name]["auc"]["value"] for model in task.models if model.startswith(prefix)}
+        models["network"][task.name]["ablations"] = {
+            f"without_{model.removeprefix(prefix)}": None if value is None else best - value for model, value in without.items()
+        }

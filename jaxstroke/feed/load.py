@@ -1,0 +1,63 @@
+"""Prepared records to the cohort's arrays on the host: the batch's entries for all rows, missing ones zero and masked."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from jaxstroke import config as settings
+from jaxstroke.cohort.table import Cohort, Unit
+from jaxstroke.preprocess import clinical, prepare
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """Rows of `arrays` follow `units`. schema: of the clinical array; cohort_schema: of all columns. volume_ml: of the comparator's image."""
+
+    units: tuple[Unit, ...]
+    arrays: dict[str, np.ndarray]
+    schema: clinical.Schema
+    cohort_schema: clinical.Schema
+    volume_ml: np.ndarray | None
+
+    @property
+    def index(self) -> dict[str, int]:
+        """Unit to row."""
+        return {unit.unit: row for row, unit in enumerate(self.units)}
+
+
+def load(config, cohort: Cohort, prepared) -> Loaded:
+    """Every unit of the cohort that preparation did not leave out.
+
+    arrays: `images/<name>` (n s h w c) as stored, `images_mask/<name>` (n s), `scale/<name>`, `offset/<name>` (n), `clinical` (n k) raw,
+    `clinical_mask` (n k), `label/<task>`, `label_mask/<task>` (n), `patient` (n) a number a patient.
+    """
+    units = tuple(unit for unit in cohort.units if unit.unit not in prepared.left_out)
+    arrays = {}
+    for name in settings.image_names(config):
+        stored = prepare.load_arrays(prepared, name, units)
+        arrays[f"images/{name}"], arrays[f"images_mask/{name}"], arrays[f"scale/{name}"], arrays[f"offset/{name}"] = stored[:4]
+    schema = network_schema(config, prepared.schema)
+    arrays["clinical"], arrays["clinical_mask"] = clinical.encode_all(schema, units)
+    for task in config.loss:
+        labels = np.array([np.nan if unit.labels.get(task) is None else unit.labels[task] for unit in units], np.float32)
+        arrays[f"label/{task}"], arrays[f"label_mask/{task}"] = np.nan_to_num(labels), (~np.isnan(labels)).astype(np.float32)
+    numbers = {patient: number for number, patient in enumerate(dict.fromkeys(unit.patient for unit in units))}
+    arrays["patient"] = np.array([numbers[unit.patient] for unit in units], np.int32)
+    return Loaded(units, arrays, schema, prepared.schema, volumes(config, prepared, units))
+
+
+def network_schema(config, schema: clinical.Schema) -> clinical.Schema:
+    """The part of the cohort's schema that the network sees (`model.clinical`)."""
+    wanted = settings.clinical_names(config)
+    return clinical.Schema(
+        tuple(name for name in schema.numeric if name in wanted), tuple(item for item in schema.categorical if item[0] in wanted)
+    )
+
+
+def volumes(config, prepared, units) -> np.ndarray | None:
+    """Volume in ml of the image that `evaluate.comparators.volume` names, NaN where a patient has none."""
+    name = config.evaluate.comparators.volume
+    if not name:
+        return None
+    _, mask, _, _, volume = prepare.load_arrays(prepared, name, units)
+    return np.where(mask.reshape(len(units), -1).any(1), volume, np.nan)

@@ -1,0 +1,39 @@
+"""Which rows make which step: one plan that every feed reads, a function of (seed, run, epoch) alone, so that a resumed run meets the
+same batches as one that was never stopped."""
+
+import numpy as np
+
+
+def steps_an_epoch(rows: int, batch: int) -> int:
+    """Updates an epoch; the last batch may be padded."""
+    return max(1, -(-rows // batch))
+
+
+def oversampled(rows: np.ndarray, labels: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+    """`rows` with the rarer of two classes repeated until both are equally frequent. labels: of these rows, NaN = unknown, kept once."""
+    classes = [rows[labels == value] for value in (0.0, 1.0)]
+    if min(map(len, classes)) == 0:
+        return rows
+    most = max(map(len, classes))
+    extra = [generator.choice(part, most - len(part)) for part in classes]
+    return np.concatenate([rows, *extra])
+
+
+def epoch_rows(rows: np.ndarray, batch: int, key: tuple[int, ...], labels: np.ndarray | None = None) -> np.ndarray:
+    """The rows of one epoch, `steps batch`, shuffled and padded with -1.
+
+    rows: the training rows of a run. batch: rows an update. key: (seed, run number, epoch).
+    labels: of `rows`, to balance two classes by repeating the rarer; None leaves them as they are.
+    """
+    generator = np.random.default_rng(np.random.SeedSequence(key))
+    if labels is not None:
+        rows = oversampled(rows, labels, generator)
+    return padded(generator.permutation(rows), batch)
+
+
+def padded(rows: np.ndarray, batch: int) -> np.ndarray:
+    """`n -> steps batch`, in order, padded with -1."""
+    steps = steps_an_epoch(len(rows), batch)
+    out = np.full((steps, batch), -1, np.int32)
+    out.reshape(-1)[: len(rows)] = rows
+    return out

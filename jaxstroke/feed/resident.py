@@ -1,0 +1,83 @@
+"""The whole cohort in device memory: a batch is a gather by row index, augmented, in one jitted call."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import PartitionSpec as P
+
+from jaxstroke.feed import augment
+
+AUGMENTATION = 0  # folded into a row's key; a network's dropout folds its own sites (1 and up) into the key it is given
+NETWORK = 1
+
+
+def place(arrays: dict[str, np.ndarray], mesh: jax.sharding.Mesh) -> dict[str, jax.Array]:
+    """The cohort's arrays on every device of the mesh. Keys as in the batch, and `scale/<image>`, `offset/<image>`: `n`."""
+    for name, array in arrays.items():
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise ValueError(f"'{name}' holds NaN or infinity: missing values are masked before they reach the device")
+    return jax.device_put(arrays, jax.NamedSharding(mesh, P()))
+
+
+def make_take(mesh: jax.sharding.Mesh, settings, train: bool):
+    """A jitted `take(data, rows, seed, step) -> batch`.
+
+    rows: `run accumulation b` int32 indices into the cohort, -1 = padding; seed, step: `run` int32. The batch has every entry of
+    `data` gathered and masked, with leading axes `run accumulation b`, images as float32, `weight` (1 for a real row), `row` and `key`.
+    settings: `train.augment`, used where `train` is true.
+    """
+
+    def take(data, rows, seed, step):
+        _, micro, b = rows.shape
+        place_in_update = jnp.arange(micro)[:, None] * b * jax.lax.axis_size("data") + jax.lax.axis_index("data") * b + jnp.arange(b)
+        keys = row_keys(seed[0], step[0], place_in_update.reshape(-1))
+        batch = gather(data, rows.reshape(-1))
+        if train:
+            batch = augmented(batch, keys, settings)
+        batch["key"] = jax.vmap(lambda key: jax.random.fold_in(key, NETWORK))(keys)
+        return jax.tree.map(lambda x: x.reshape(1, micro, b, *x.shape[1:]), batch)
+
+    split = P("run", None, "data")
+    return jax.jit(jax.shard_map(take, mesh=mesh, in_specs=(P(), split, P("run"), P("run")), out_specs=split))
+
+
+def row_keys(seed, step, places):
+    """A key a row: a function of (seed, step, place in the update), whatever the number of devices."""
+    key = jax.random.fold_in(jax.random.key(seed), step)
+    return jax.vmap(lambda place: jax.random.fold_in(key, place))(places)
+
+
+def gather(data: dict[str, jax.Array], rows: jax.Array) -> dict[str, jax.Array]:
+    """Rows of the cohort: `n ... , b -> b ...`, stored integers scaled to float32, everything of a padded row masked."""
+    valid = rows >= 0
+    index = jnp.maximum(rows, 0)
+    batch = {}
+    for name, array in data.items():
+        if name.startswith(("scale/", "offset/")):
+            continue
+        part = array[index]
+        if name.startswith("images/"):
+            image = name.removeprefix("images/")
+            wide = (slice(None), *(None,) * (part.ndim - 1))
+            part = part.astype(jnp.float32) * data[f"scale/{image}"][index][wide] + data[f"offset/{image}"][index][wide]
+            element = batch_mask(data[f"images_mask/{image}"][index], part.ndim)
+            part = part * element  # an offset must not light up padded slices
+        if "mask" in name:
+            part = part.astype(jnp.float32) * batch_mask(valid.astype(jnp.float32), part.ndim)
+        batch[name] = part
+    batch["weight"] = valid.astype(jnp.float32)
+    batch["row"] = rows
+    return batch
+
+
+def batch_mask(mask: jax.Array, ndim: int) -> jax.Array:
+    """A mask with ones behind, to multiply an array of `ndim` axes."""
+    return mask.reshape(*mask.shape, *(1,) * (ndim - mask.ndim)).astype(jnp.float32)
+
+
+def augmented(batch: dict[str, jax.Array], keys: jax.Array, settings) -> dict[str, jax.Array]:
+    """Every image of the batch by its row's draw: all modules of a patient move together, as they are registered."""
+    numbers = jax.vmap(lambda key: augment.draw(jax.random.fold_in(key, AUGMENTATION), settings))(keys)
+    images = {name: x for name, x in batch.items() if name.startswith("images/")}
+    skips = {name: tuple(settings.skip.get(name.removeprefix("images/"), ())) for name in images}
+    return batch | {name: augment.apply(x, numbers, settings, skips[name]) for name, x in images.items()}

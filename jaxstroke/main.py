@@ -1,0 +1,155 @@
+"""The program: `python -m jaxstroke.main --config configs/FILE.py:VARIANT --workdir RUN [--mode MODE] [--config.x.y=value]`.
+
+A trained workdir knows its config: `--config` may then be left out. What a user can get wrong ends with one message and exit code 2.
+"""
+
+import logging
+import signal
+import sys
+
+from absl import flags
+from absl import logging as absl_logging
+from etils import epath
+from ml_collections.config_flags import config_flags
+
+from jaxstroke import config as settings
+from jaxstroke import workdir as work
+from jaxstroke.errors import InputError, nearest
+
+MODES = ("train", "prepare", "evaluate", "report", "predict")
+
+
+def define(argv: list[str]) -> flags.FlagValues:
+    """The flags; the config comes from its file, or from the workdir's `run.json` where no file is named."""
+    values = flags.FlagValues()
+    flags.DEFINE_string("workdir", None, "Folder of this run; made if absent.", flag_values=values)
+    flags.DEFINE_string("mode", "train", f"What to do: {', '.join(MODES)}.", flag_values=values)
+    flags.DEFINE_string("cohort", "", "predict: a table of new patients.", flag_values=values)
+    flags.DEFINE_string(
+        "output", "", "predict: where to write predictions, default WORKDIR/external/.../predictions.csv.", flag_values=values
+    )
+    named = [argument.removeprefix("--").removeprefix("-").partition("=")[0] for argument in argv[1:]]
+    if "config" in named:
+        config_flags.DEFINE_config_file("config", None, "File with get_config, and a variant after a colon.", flag_values=values)
+        return values
+    written = work.read(epath.Path(given(argv, "workdir")).expanduser()) if given(argv, "workdir") else None
+    if written is not None:
+        config_flags.DEFINE_config_dict("config", settings.from_json(written["config"]), "The workdir's config.", flag_values=values)
+    return values
+
+
+def given(argv: list[str], name: str) -> str:
+    """The value of a string flag before flags are parsed, "" where it is absent."""
+    for place, argument in enumerate(argv):
+        key, equals, value = argument.lstrip("-").partition("=")
+        if argument.startswith("-") and key == name:
+            return value if equals else (argv[place + 1] if place + 1 < len(argv) else "")
+    return ""
+
+
+def parse(argv: list[str]) -> flags.FlagValues:
+    """Parsed flags, or InputError for whatever is wrong with them."""
+    try:
+        values = define(argv)
+        rest = values(argv)
+    except (flags.Error, AttributeError, KeyError, ValueError, TypeError, OSError, ImportError, SyntaxError) as error:
+        raise InputError(f"cannot read the command line: {plain(error)}") from None
+    if rest[1:]:
+        raise InputError(f"'{rest[1]}' is no flag: write --name=value.{nearest(rest[1].lstrip('-'), values)}")
+    if values.mode not in MODES:
+        raise InputError(f"--mode {values.mode} is unknown.{nearest(values.mode, MODES)}")
+    if not values.workdir:
+        raise InputError("--workdir is missing: name a folder for this run, such as --workdir runs/demo")
+    if "config" not in values:
+        raise InputError(
+            f"--config is missing, and {values.workdir} holds no run.json: name a config, such as --config configs/mri_cnn_lstm.py:demo"
+        )
+    return values
+
+
+def plain(error: Exception) -> str:
+    """An error's text without quotes around it or a traceback inside."""
+    return str(error).strip("'\"").replace("\\n", " ") or type(error).__name__
+
+
+def run(argv: list[str]) -> int:
+    """Do what the command line asks; the exit code."""
+    values = parse(argv)
+    workdir = epath.Path(values.workdir).expanduser()
+    config = values.config
+    if values.mode == "report":
+        return report(workdir)
+    from jaxstroke.training import modes  # JAX is imported only where it is needed
+
+    set_up_jax(config)
+    if values.mode == "prepare":
+        modes.prepare_only(config, workdir)
+    elif values.mode == "train":
+        modes.train(config, workdir, Stop())
+    elif values.mode == "evaluate":
+        modes.evaluate(config, workdir)
+    elif values.mode == "predict":
+        modes.predict(config, workdir, values.cohort, values.output)
+    return 0
+
+
+def report(workdir: epath.Path) -> int:
+    """Metrics and report from the files of a workdir, without JAX."""
+    from jaxstroke.evaluation import report as reports
+
+    print(reports.console_table(reports.write_metrics(workdir)))
+    print(f"report: {reports.write_report(workdir)}")
+    return 0
+
+
+def set_up_jax(config):
+    """Logging and the persistent compilation cache, before anything is compiled."""
+    import jax
+
+    if config.device.cache:
+        jax.config.update("jax_compilation_cache_dir", str(epath.Path(config.device.cache).expanduser()))
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+
+
+def set_up_logging():
+    """Our own lines on stderr; libraries only where they warn."""
+    absl_logging.set_verbosity(absl_logging.WARNING)
+    logger = logging.getLogger("jaxstroke")
+    logger.setLevel(logging.INFO)
+    logger.propagate = False
+    if not logger.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+        logger.addHandler(handler)
+
+
+class Stop:
+    """Called, it says whether SIGTERM or Ctrl-C came; a second Ctrl-C ends the program at once."""
+
+    def __init__(self):
+        self.asked = False
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self.ask)
+
+    def __call__(self) -> bool:
+        return self.asked
+
+    def ask(self, number, frame):
+        if self.asked and number == signal.SIGINT:
+            signal.default_int_handler(number, frame)
+        self.asked = True
+        logging.getLogger("jaxstroke").info("stopping: the state is saved after this step")
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point: messages instead of tracebacks for what a user can mend."""
+    set_up_logging()
+    try:
+        return run(sys.argv if argv is None else argv)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

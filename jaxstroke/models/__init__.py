@@ -1,0 +1,30 @@
+"""Networks: pure functions of parameters and a batch."""
+
+import jax
+import jax.numpy as jnp
+
+from jaxstroke.errors import InputError, nearest
+from jaxstroke.models import clinical_mlp, mri_cnn_lstm
+
+MODELS = {"mri_cnn_lstm": mri_cnn_lstm.build, "clinical_mlp": clinical_mlp.build}
+
+
+def build(config):
+    """The Flax module that `config.model.name` means.
+
+    `module.apply({"params": ...}, batch, fitted, train=False)` takes one run's batch (`"images/<name>"`: `b s h w c`, `"clinical"`: `b k`,
+    masks beside them, `"key"`: `b` when training) and the numbers fitted on its training patients, and gives
+    `{"logits": {task: b k}, "features": {name: b f}, "parts": {part: {"logits": {task: b k}, "present": b}}}`.
+    A part is trained and kept on its own (a module of paper 1); its parameters lie under its name. No parts: the network is one.
+    """
+    name = config.model.name
+    if name not in MODELS:
+        raise InputError(f"config.model.name = '{name}' is not a network.{nearest(name, MODELS)}")
+    return MODELS[name](config, compute_dtype(config))
+
+
+def compute_dtype(config):
+    """bfloat16 on accelerators, float32 on CPU, unless `train.dtype` says otherwise."""
+    if config.train.dtype != "auto":
+        return jnp.dtype(config.train.dtype)
+    return jnp.dtype("float32") if jax.default_backend() == "cpu" else jnp.dtype("bfloat16")

@@ -1,0 +1,1 @@
+"""Scans and clinical columns to records, once: deterministic numpy, no JAX, so that worker processes start fast and touch no device."""

@@ -1,0 +1,53 @@
+"""Back from stored voxels to the file they came from: the recorded transforms, inverted. Explanations end on the scanner's own grid."""
+
+import numpy as np
+from scipy import ndimage
+
+from jaxstroke.errors import InputError
+
+
+def _step(record: dict, name: str) -> dict:
+    for step in record["transforms"]:
+        if step["name"] == name:
+            return step
+    known = ", ".join(step["name"] for step in record["transforms"])
+    raise InputError(f"unit {record['unit']}: its record has no step '{name}' (it has: {known}).")
+
+
+def stored_to_source(record: dict, index: np.ndarray) -> np.ndarray:
+    """(n, 3) stored (s, h, w) of a volume to (n, 3) voxel (x, y, z) of its file; NaN for padded slices. h and w may be fractions."""
+    index = np.asarray(index, np.float64)
+    chosen = np.asarray(_step(record, "slices")["index"])
+    matrix = np.asarray(_step(record, "resample")["matrix"])
+    slices = chosen[index[:, 0].astype(int)].astype(np.float64)
+    grid = np.column_stack([slices, index[:, 1:], np.ones(len(index))])
+    source = (grid @ matrix.T)[:, :3]
+    source[slices < 0] = np.nan
+    return source
+
+
+def source_to_stored(record: dict, voxels: np.ndarray) -> np.ndarray:
+    """(n, 3) voxel (x, y, z) of the file to (n, 3) stored (s, h, w), fractional; s is interpolated between the chosen slices."""
+    matrix = np.asarray(_step(record, "resample")["matrix"])
+    grid = np.column_stack([voxels, np.ones(len(voxels))]) @ np.linalg.inv(matrix).T
+    chosen = np.asarray(_step(record, "slices")["index"])
+    chosen = chosen[chosen >= 0]
+    place = np.interp(grid[:, 0], chosen, np.arange(len(chosen)), left=np.nan, right=np.nan) if len(chosen) > 1 else grid[:, 0] - chosen[0]
+    # beyond the outermost slices the last gap goes on, so that the border half-voxels of the grid map too
+    if len(chosen) > 1:
+        place = np.where(grid[:, 0] < chosen[0], (grid[:, 0] - chosen[0]) / (chosen[1] - chosen[0]), place)
+        last = len(chosen) - 1 + (grid[:, 0] - chosen[-1]) / (chosen[-1] - chosen[-2])
+        place = np.where(grid[:, 0] > chosen[-1], last, place)
+    return np.column_stack([place, grid[:, 1:3]])
+
+
+def to_source_grid(record: dict, values: np.ndarray) -> np.ndarray:
+    """A stored map (s, h, w), say a saliency, interpolated linearly on the file's own (x, y, z) grid, float32; 0 outside the grid."""
+    shape = tuple(record["shape"][:3])
+    result = np.empty(shape, np.float32)
+    columns = np.stack(np.meshgrid(np.arange(shape[0]), np.arange(shape[1]), indexing="ij"), axis=-1).reshape(-1, 2)
+    for z in range(shape[2]):  # a plane at a time: coordinates of a whole volume would take 24 bytes a voxel
+        stored = source_to_stored(record, np.column_stack([columns, np.full(len(columns), z)]))
+        plane = ndimage.map_coordinates(values.astype(np.float32), stored.T, order=1, mode="grid-constant")
+        result[..., z] = plane.reshape(shape[:2])
+    return result

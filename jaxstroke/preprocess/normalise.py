@@ -1,0 +1,91 @@
+"""Values of a resampled image, by modality (papers.md 1.4), and how they are stored.
+
+Every function takes values (any shape, float32) and `inside` (same shape, bool: brain and field of view) and returns float32 of the same
+shape. Statistics come from inside only.
+"""
+
+import numpy as np
+
+from jaxstroke.cohort.readers import ReadError
+from jaxstroke.errors import InputError, nearest
+
+CLIP = 5.0
+MOST_OUTSIDE = 0.5
+PERCENTILE = 99.5
+
+
+def zscore(values: np.ndarray, inside: np.ndarray, window) -> np.ndarray:
+    """Mean 0 and deviation 1 inside, clipped at +-5."""
+    seen = values[inside].astype(np.float64)
+    if seen.std() <= 1e-6 * max(1e-12, np.abs(seen).max()):
+        raise ReadError("it has one value everywhere inside the head")
+    return np.clip((values - seen.mean()) / seen.std(), -CLIP, CLIP).astype(np.float32)
+
+
+def windowed(values: np.ndarray, inside: np.ndarray, window) -> np.ndarray:
+    """(low, high) in the file's own unit to 0..1. Refuses an image that does not fit the window: most likely another unit."""
+    low, high = window
+    if not high > low:
+        raise InputError(f"window ({low}, {high}): the second value must be the larger one.")
+    seen = values[inside]
+    outside = np.mean((seen < low) | (seen > high))
+    if outside > MOST_OUTSIDE:
+        raise ReadError(f"{outside:.0%} of the head lies outside the window {low:g} to {high:g}: is it in another unit?")
+    if np.percentile(seen, PERCENTILE) < low + 0.01 * (high - low):
+        raise ReadError(f"the head fills less than a hundredth of the window {low:g} to {high:g}: is it in another unit?")
+    return np.clip((values - low) / (high - low), 0.0, 1.0).astype(np.float32)
+
+
+def percentile(values: np.ndarray, inside: np.ndarray, window) -> np.ndarray:
+    """Minimum to 99.5th percentile, both from inside, to 0..1."""
+    seen = values[inside]
+    low, high = float(seen.min()), float(np.percentile(seen, PERCENTILE))
+    if not high > low:
+        raise ReadError("it has one value everywhere inside the head")
+    return np.clip((values - low) / (high - low), 0.0, 1.0).astype(np.float32)
+
+
+def fraction(values: np.ndarray, inside: np.ndarray, window) -> np.ndarray:
+    """A mask already resampled as a fraction: 0..1."""
+    return np.clip(values, 0.0, 1.0).astype(np.float32)
+
+
+def unchanged(values: np.ndarray, inside: np.ndarray, window) -> np.ndarray:
+    return values.astype(np.float32, copy=False)
+
+
+# Name in the config -> (function, range of its result or None where the data decide).
+NORMALISE = {
+    "zscore": (zscore, (-CLIP, CLIP)),
+    "window": (windowed, (0.0, 1.0)),
+    "percentile": (percentile, (0.0, 1.0)),
+    "mask": (fraction, (0.0, 1.0)),
+    "photograph": (fraction, (0.0, 1.0)),
+    "none": (unchanged, None),
+}
+
+
+def normalise(name: str, values: np.ndarray, inside: np.ndarray, window) -> np.ndarray:
+    """Values normalised by name; raises ReadError where nothing is inside or the image does not fit, InputError on unknown names."""
+    if name not in NORMALISE:
+        raise InputError(f"images.<name>.normalise '{name}' is not known.{nearest(name, NORMALISE)}")
+    if not inside.any():
+        raise ReadError("nothing of the head lies inside its grid")
+    return NORMALISE[name][0](values, inside, window)
+
+
+def quantise(name: str, values: np.ndarray, dtype: str) -> tuple[np.ndarray, float, float]:
+    """Stored integers, scale and offset: `value = stored * scale + offset`. A value of 0 comes back as exactly 0.
+
+    dtype: int16 (32767 steps to each side, offset 0) or uint8 (255 steps; a range with negative values has its 0 at 128).
+    """
+    bounds = NORMALISE[name][1] or (float(values.min(initial=0.0)), float(values.max(initial=0.0)))
+    largest = max(abs(bounds[0]), abs(bounds[1])) or 1.0
+    if dtype == "int16":
+        scale, zero, low, high = largest / 32767, 0, -32767, 32767
+    elif dtype == "uint8":
+        scale, zero, low, high = (largest / 255, 0, 0, 255) if bounds[0] >= 0 else (largest / 127, 128, 0, 255)
+    else:
+        raise InputError(f"images.<name>.dtype '{dtype}' is not known.{nearest(dtype, ('int16', 'uint8'))}")
+    stored = np.clip(np.rint(values / np.float32(scale)) + zero, low, high).astype(dtype)
+    return stored, scale, -zero * scale

@@ -1,0 +1,125 @@
+"""One patient's files to records: read, place on the patient's grid, resample, normalise, choose slices, store. Runs in worker processes.
+
+Whatever is wrong with a file becomes a record that says `missing` and why: one bad file never stops a cohort.
+"""
+
+import dataclasses
+import hashlib
+import os
+
+import numpy as np
+
+from jaxstroke.cohort.readers import ReadError
+from jaxstroke.errors import InputError
+from jaxstroke.preprocess import records, slices, volume
+from jaxstroke.preprocess.reference import Job, Plan, check_overlap, geometry, read, reference_for
+
+
+@dataclasses.dataclass(frozen=True)
+class Task:
+    """One shard: its jobs, and the folder of each image that still lacks it."""
+
+    plan: Plan
+    jobs: tuple[Job, ...]
+    folders: dict[str, str]
+    shard: str
+
+
+def prepare_shard(task: Task) -> tuple[int, int]:
+    """Make a shard of every image in the task. Returns (units done, files' volumes read)."""
+    payloads = {name: [] for name in task.folders}
+    entries = {name: {"units": [], "failures": [], "sources": [], "contents": [], "present": 0} for name in task.folders}
+    for job in task.jobs:
+        cache: dict = {}
+        for name, entry in entries.items():
+            record = prepare_image(task.plan, job, name, cache)
+            payloads[name].append(records.encode(record))
+            entry["units"].append(job.unit)
+            entry["sources"].append(fingerprint(task.plan, job, name, failed=bool(record["reason"])))
+            entry["contents"].append(content(record))
+            entry["present"] += not record["missing"]
+            if record["reason"]:
+                entry["failures"].append({"unit": job.unit, "file": record["file"], "reason": record["reason"]})
+    for name, folder in task.folders.items():
+        records.write_shard(folder, task.shard, payloads[name], entries[name])
+    return len(task.jobs), sum(entry["present"] for entry in entries.values())
+
+
+def prepare_image(plan: Plan, job: Job, name: str, cache: dict) -> dict:
+    """The record of one image of a unit (fields in README and `records`); `missing` where there is no usable file."""
+    paths = job.paths.get(name, ())
+    record = {"unit": job.unit, "patient": job.patient, "study": job.study, "missing": not paths, "reason": "", "file": 0}
+    record["path_hash"] = hashlib.sha256("|".join(paths).encode()).hexdigest()[:16]
+    if not paths:
+        return record
+    try:
+        images = [read(job, name, place, cache) for place in range(len(paths))]
+        flat = [image.affine is None for image in images]
+        if any(flat) and not all(flat):
+            raise ReadError("pictures and volumes in one cell")
+        made = slices.pictures(plan.images[name], images) if flat[0] else volumes(plan, job, name, images, cache)
+        return record | made
+    except ReadError as error:
+        reason, place = str(error), getattr(error, "place", 0)
+    except InputError:
+        raise
+    except Exception as error:  # a file odd in a way nobody thought of must not stop the other patients
+        reason, place = f"could not be used ({type(error).__name__}: {str(error)[:120]})", 0
+    return record | {"missing": True, "reason": reason, "file": place}
+
+
+def volumes(plan: Plan, job: Job, name: str, images: list, cache: dict) -> dict:
+    """Fields of the record of a volume, or of a sequence of time points."""
+    settings = plan.images[name]
+    timed = settings["axis"] == "time"
+    if not timed and len(images) > 1:
+        raise ReadError(f"{len(images)} volumes in one cell, but images.{name}.axis is 'slice': one volume is expected")
+    if not timed and images[0].array.ndim > 3:
+        raise ReadError(f"it is 4D ({images[0].array.shape[-1]} time points), but images.{name}.axis is 'slice'")
+    own = geometry(plan, job, name, cache)
+    reference_name, reference = reference_for(plan, job, name, cache)
+    size = settings["shape"]
+    shape = (1, *size[1:]) if timed else tuple(size)
+    grid = volume.make_grid(reference.affine, reference.shape, reference.centre, settings["spacing"], shape)
+    head = None if own.foreground is None else own.foreground.on(grid)
+    reference_head = head if reference is own else None if reference.foreground is None else reference.foreground.on(grid)
+    if reference is not own:
+        check_overlap(head, reference_head, reference_name, plan.min_overlap)
+    frames = [(frame, image.affine) for image in images for frame in _frames(image.array)]
+    make = slices.time_points if timed else slices.axial_slices
+    values, inside, index, mask = make(settings, frames, grid, head, reference_head)
+    ml = float(np.count_nonzero(volume.marked(frames[0][0])) * volume.voxel_ml(frames[0][1])) if settings["normalise"] == "mask" else None
+    steps = [
+        {"name": "resample", "matrix": grid.to_source(frames[0][1]).tolist(), "shape": list(grid.shape), "affine": grid.affine.tolist()},
+        {"name": "time" if timed else "slices", "index": index.tolist()},
+    ]
+    stored = slices.store(settings, values, inside, index, mask, strip=head is not None)
+    return stored | {
+        "affine": np.asarray(frames[0][1], np.float64), "shape": list(frames[0][0].shape), "transforms": steps, "volume_ml": ml,
+        "reference": reference_name,
+    }  # fmt: skip
+
+
+def _frames(array: np.ndarray) -> list[np.ndarray]:
+    return [array] if array.ndim == 3 else [array[..., t] for t in range(array.shape[3])]
+
+
+def content(record: dict) -> str:
+    """Short hash of what a model will see of a record, the same wherever the files lie."""
+    seen = hashlib.sha256(repr((record["unit"], record["missing"], record.get("scale"), record.get("offset"))).encode())
+    for field in ("array", "mask"):
+        seen.update(np.ascontiguousarray(record[field]).tobytes() if field in record else b"")
+    return seen.hexdigest()[:16]
+
+
+def fingerprint(plan: Plan, job: Job, name: str, failed: bool) -> str:
+    """Sizes of the files behind a record, with their times where they failed: a mended or replaced file is prepared again."""
+    mask = job.paths.get(plan.images[name]["brain_mask"], ())
+    found = []
+    for path in (*job.paths.get(name, ()), *mask):
+        try:
+            status = os.stat(path)
+            found.append(f"{status.st_size}@{status.st_mtime_ns}" if failed else str(status.st_size))
+        except OSError:
+            found.append("absent")
+    return " ".join(found)

@@ -1,0 +1,101 @@
+"""Everything compiled, once, for all runs: the cohort on the device, gathering, the step, the forward pass."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import jax
+import numpy as np
+from etils import epath
+
+from jaxstroke import models
+from jaxstroke.errors import InputError
+from jaxstroke.feed import plan, resident
+from jaxstroke.training import checkpoint, mesh, optimizer, step
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Compiled functions and the data they run on. See `training/step.py` and `feed/resident.py` for their shapes."""
+
+    mesh: jax.sharding.Mesh
+    data: dict[str, jax.Array]
+    take_train: Any
+    take_eval: Any
+    initial: Any
+    train_step: Any
+    forward: Any
+    keep_best: Any
+    parts: tuple[str, ...]
+    eval_batch: int
+
+    @property
+    def slots(self) -> int:
+        """Runs trained at the same time."""
+        return self.mesh.shape["run"]
+
+    def abstract_state(self):
+        """Shapes of one run's state."""
+        return jax.eval_shape(self.initial, 0)
+
+    def abstract_variables(self):
+        """Shapes of what is kept of a finished run."""
+        return self.abstract_state()["best"]
+
+    def compiled(self) -> dict[str, int]:
+        """How often each function was compiled; 1 each when shapes never change."""
+        names = ("take_train", "take_eval", "train_step", "forward", "keep_best")
+        return {name: getattr(self, name)._cache_size() for name in names}
+
+    def predict(self, variables: dict, fitted: dict, rows: np.ndarray) -> dict:
+        """Outputs of one run for rows of the cohort, in order: {"logits": {task: n k}, "parts": {part: {"logits", "present"}}} in numpy."""
+        variables, fitted = ([jax.tree.map(np.asarray, tree)] * self.slots for tree in (variables, fitted))
+        variables, fitted = (step.put(jax.tree.map(lambda *x: np.stack(x), *trees), self.mesh) for trees in (variables, fitted))
+        found = []
+        zeros = np.zeros(self.slots, np.int32)
+        for batch_rows in plan.padded(rows, self.eval_batch):
+            wide = np.full((self.slots, 1, self.eval_batch), -1, np.int32)
+            wide[0, 0] = batch_rows
+            outputs, _ = self.forward(variables, fitted, self.take_eval(self.data, wide, zeros, zeros))
+            found.append(jax.tree.map(lambda x: np.asarray(x)[0, 0], outputs))
+        return jax.tree.map(lambda *x: np.concatenate(x)[: len(rows)], *found)
+
+
+def build(config, arrays: dict[str, np.ndarray], fitted_example: dict[str, np.ndarray]) -> Engine:
+    """The engine of a config on a cohort's arrays. fitted_example: `runs.fitted` of any run."""
+    devices = mesh.make(config.device)
+    check_divisible(config, devices.shape["data"])
+    model = models.build(config)
+    transform = optimizer.make(config.optimizer)
+    data = resident.place(arrays, devices)
+    take_train, take_eval = (resident.make_take(devices, config.train.augment, train) for train in (True, False))
+    rows = np.full((devices.shape["run"], 1, devices.shape["data"]), -1, np.int32)
+    zeros = np.zeros(devices.shape["run"], np.int32)
+    example = jax.eval_shape(take_eval, data, rows, zeros, zeros)
+    example = {name: np.zeros(x.shape[2:], x.dtype) for name, x in example.items() if name != "key"}
+    initial = step.make_initial(model, transform, devices, example, fitted_example)
+    outputs = jax.eval_shape(lambda: model.init_with_output(jax.random.key(0), example, fitted_example, train=False)[0])
+    return Engine(
+        mesh=devices,
+        data=data,
+        take_train=take_train,
+        take_eval=take_eval,
+        initial=initial,
+        train_step=step.make_train_step(model, transform, devices, config),
+        forward=step.make_forward(model, devices, config),
+        keep_best=step.make_keep_best(devices),
+        parts=tuple(outputs["parts"]) if outputs["parts"] and config.train.stages == "two" else ("network",),
+        eval_batch=-(-config.evaluate.batch_size // devices.shape["data"]) * devices.shape["data"],
+    )
+
+
+def check_divisible(config, data: int):
+    """Refuse a batch that cannot be shared evenly."""
+    if config.train.batch_size % data:
+        raise InputError(
+            f"config.train.batch_size = {config.train.batch_size} cannot be shared by {data} devices on the axis `data`: "
+            f"use a multiple of {data}, or --config.device.data="
+        )
+
+
+def finished_runs(workdir: epath.Path) -> checkpoint.Finished:
+    return checkpoint.Finished(workdir / "networks")

@@ -1,0 +1,107 @@
+"""From trained networks to `predictions.csv` and `model.json`: each fold's fusion and comparators, then every model on its test patients."""
+
+import numpy as np
+import pandas as pd
+from etils import epath
+
+from jaxstroke import config as settings
+from jaxstroke import workdir as work
+from jaxstroke.evaluation import calibration, predictions
+from jaxstroke.preprocess import clinical
+from jaxstroke.training import runs, scores
+from jaxstroke.training.engine import Engine, finished_runs
+
+
+def judge(engine: Engine, config, todo: list[runs.Run], numbers: dict[str, dict], loaded, workdir: epath.Path) -> pd.DataFrame:
+    """Write `predictions.csv` and `model.json`; the frame of predictions. todo: every run; numbers: `runs.fitted` by run id."""
+    finished = finished_runs(workdir)
+    like = engine.abstract_variables()
+
+    def said(run: runs.Run, rows: np.ndarray) -> scores.Patients:
+        return scores.patients_of(loaded, engine.predict(finished.load(run.id, like), numbers[run.id], rows), rows)
+
+    blocks, kept = [], {"schema": clinical.to_json(loaded.cohort_schema), "runs": {}, "fold": {}}
+    for outer in (run for run in todo if run.inner is None):
+        inner = [
+            run for run in todo if run.inner is not None and (run.repeat, run.fold, run.seed) == (outer.repeat, outer.fold, outer.seed)
+        ]
+        fitted = fit_fold(config, loaded, outer, inner, numbers, said)
+        for split, rows, numbers_of_split in (("val", outer.val, fitted["val"]), ("test", outer.held, fitted["test"])):
+            found = scores.score(config, loaded.schema, said(outer, rows), numbers_of_split) + columns(loaded, rows, config)
+            blocks += [block for one in found for block in frames(config, loaded, one, rows, outer, split)]
+        kept["runs"][outer.id] = {name: np.asarray(value).tolist() for name, value in numbers[outer.id].items()}
+        kept["fold"][outer.id] = fitted["test"]
+    finished.close()
+    frame = calibration.add_recalibrated(pd.concat(blocks, ignore_index=True))
+    kept["decisions"] = calibration.decisions(frame)
+    kept["patients"] = sorted({unit.patient for unit in loaded.units})
+    work.write_json(workdir / "model.json", kept)
+    predictions.write(workdir / "predictions.csv", frame)
+    return frame
+
+
+def fit_fold(config, loaded, outer: runs.Run, inner: list[runs.Run], numbers: dict, said) -> dict[str, dict]:
+    """Numbers fitted on the outer training patients: `test` on all of them; `val` without the validation patients, who then stay unseen."""
+    rows = np.concatenate([run.held for run in inner]) if inner else np.concatenate([outer.train, outer.val])
+    out_of_fold = scores.joined([said(run, run.held) for run in inner]) if inner else None
+    modules = scores.Modules({}, np.zeros((len(rows), 0)), loaded.arrays["clinical"][rows], loaded.arrays["clinical_mask"][rows])
+    known = scores.Patients(modules, {}, None if loaded.volume_ml is None else loaded.volume_ml[rows])
+    labels = {task: label_of(loaded, task)[rows] for task in config.loss}
+    priors = {task: numbers[outer.id][f"prior/{task}"] for task in config.loss}
+    training = np.flatnonzero(np.isin(rows, outer.train))
+    both = np.arange(len(rows))
+    return {
+        split: scores.fit(config, loaded.schema, out_of_fold, known, labels, priors, part)
+        for split, part in (("val", training), ("test", both))
+    }
+
+
+def label_of(loaded, task: str) -> np.ndarray:
+    """`n` labels, NaN where unknown."""
+    return np.where(loaded.arrays[f"label_mask/{task}"] > 0, loaded.arrays[f"label/{task}"], np.nan)
+
+
+def columns(loaded, rows: np.ndarray, config) -> list[scores.Score]:
+    """Columns of the table scored as they are: readers, clinical scores, and on synthetic cohorts the true log-odds."""
+    names = dict.fromkeys(name for row in rows for name in loaded.units[row].columns)
+    found = []
+    for name in names:
+        values = np.array([loaded.units[row].columns.get(name) for row in rows], np.float64)
+        for task in config.loss:
+            count = len(config.cohort.outcomes[task][2]) if config.cohort.outcomes[task][1] == "ordinal" else 1
+            found.append(scores.Score(f"column:{name}", task, np.repeat(values[:, None], count, 1), ranks=True))
+    return found
+
+
+def frames(config, loaded, one: scores.Score, rows: np.ndarray, run: runs.Run, split: str) -> list[pd.DataFrame]:
+    """A model's rows of `predictions.csv` on one task: one block, or one a cut-off of an ordinal task; patients it says nothing of left out."""
+    ordinal = config.cohort.outcomes[one.task][1] == "ordinal"
+    found = []
+    for cut in range(one.probability.shape[1]):
+        known = np.isfinite(one.probability[:, cut])
+        chosen = rows[known]
+        found.append(
+            predictions.block(
+                [loaded.units[row].patient for row in chosen],
+                [loaded.units[row].unit for row in chosen],
+                one.probability[known, cut],
+                label_of(loaded, one.task)[chosen],
+                repeat=run.repeat,
+                fold=run.fold,
+                seed=run.seed,
+                split=split,
+                task=one.task,
+                model=one.model,
+                class_=str(cut + 1) if ordinal else "",
+                missing=[missing_of(config, loaded, row) for row in chosen],
+                score=True if one.ranks else None,
+            )
+        )
+    return found
+
+
+def missing_of(config, loaded, row: int) -> str:
+    """Absent modules and clinical columns of a patient, joined by `|`."""
+    images = [name for name in settings.image_names(config) if not loaded.arrays[f"images_mask/{name}"][row].any()]
+    flags = loaded.arrays["clinical_mask"][row][list(loaded.schema.first)]
+    return "|".join([*images, *(name for name, known in zip(loaded.schema.variables, flags, strict=True) if not known)])

@@ -1,0 +1,54 @@
+"""Losses a row, and the objective: a sum over parts and tasks of weighted masked means, named in the config."""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+
+def binary(logits: jax.Array, label: jax.Array, class_weight: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """`b 1, b, 2 -> b, b`: cross-entropy and the weight of the row's class."""
+    loss = optax.sigmoid_binary_cross_entropy(logits[:, 0], label)
+    return loss, jnp.where(label > 0.5, class_weight[1], class_weight[0])
+
+
+def ordinal(logits: jax.Array, label: jax.Array, class_weight: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """`b k, b, 2 -> b, b`: mean cross-entropy of the k cut-offs, label = number of cut-offs reached (cumulative code)."""
+    reached = (label[:, None] > jnp.arange(logits.shape[-1])).astype(logits.dtype)
+    loss = optax.sigmoid_binary_cross_entropy(logits, reached).mean(-1)
+    return loss, jnp.ones_like(loss)
+
+
+LOSSES = {"binary": binary, "ordinal": ordinal}
+
+
+def row_weights(batch: dict, task: str, present: jax.Array) -> jax.Array:
+    """`b`: 1 where the row is real, its label known and the part's image there."""
+    return batch["weight"] * batch[f"label_mask/{task}"] * present
+
+
+def parts_of(outputs: dict, joint: bool) -> dict[str, dict]:
+    """The parts whose loss is minimised: a network's own parts, or its merged logits as the one part `network`."""
+    if outputs["parts"] and not joint:
+        return outputs["parts"]
+    first = next(iter(outputs["logits"].values()))
+    return {"network": {"logits": outputs["logits"], "present": jnp.ones_like(first[:, 0])}}
+
+
+def terms(outputs: dict, batch: dict, fitted: dict, loss, joint: bool) -> dict[str, tuple[jax.Array, jax.Array]]:
+    """Sums a part and task, `{"<part>/<task>": (numerator, denominator)}`; the caller adds them over devices and micro-batches.
+
+    loss: `config.loss`, {task: {kind, weight}}. The task's weight is in the numerator.
+    """
+    found = {}
+    for part, values in parts_of(outputs, joint).items():
+        for task in loss:
+            kind = LOSSES[loss[task].kind]
+            each, class_weight = kind(values["logits"][task], batch[f"label/{task}"], fitted[f"class_weight/{task}"])
+            weight = row_weights(batch, task, values["present"]) * class_weight
+            found[f"{part}/{task}"] = (loss[task].weight * (weight * each).sum(), weight.sum())
+    return found
+
+
+def ratio(numerator: jax.Array, denominator: jax.Array) -> jax.Array:
+    """Their quotient, 0 where nothing was counted."""
+    return jnp.where(denominator > 0, numerator / jnp.where(denominator > 0, denominator, 1.0), 0.0)

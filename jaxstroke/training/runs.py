@@ -1,0 +1,90 @@
+"""A run is (repeat, fold, inner, seed): the unit of training. Its rows, and the numbers fitted on its training rows."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from jaxstroke import config as settings
+from jaxstroke.feed import plan
+from jaxstroke.preprocess import clinical
+
+
+@dataclass(frozen=True)
+class Run:
+    """One network to train. rows are indices into the cohort; `inner` is None for the outer network of a fold."""
+
+    repeat: int
+    fold: int
+    inner: int | None
+    seed: int
+    train: np.ndarray
+    val: np.ndarray
+    held: np.ndarray  # test rows of an outer run, held-out rows of an inner one
+
+    @property
+    def id(self) -> str:
+        inner = "" if self.inner is None else f"-i{self.inner}"
+        return f"r{self.repeat}-f{self.fold}{inner}-s{self.seed}"
+
+    @property
+    def key(self) -> tuple[int, int, int, int]:
+        """What its randomness hangs on, whatever other runs there are."""
+        return (self.seed, self.repeat, self.fold, 0 if self.inner is None else self.inner + 1)
+
+    @property
+    def device_seed(self) -> int:
+        return int(np.random.SeedSequence(self.key).generate_state(1)[0] & 0x7FFFFFFF)
+
+
+def make_runs(config, folds, index: dict[str, int]) -> list[Run]:
+    """Every run of the config: each fold's outer network, then its inner ones where fusion is fitted. index: unit -> row."""
+    inner_wanted = config.train.stages == "two" and config.model.fusion != "none" and len(settings.image_names(config)) > 0
+
+    def rows(units):
+        return np.array([index[unit] for unit in units if unit in index], np.int32)
+
+    found = []
+    for seed in config.train.seeds:
+        for fold in folds:
+            parts = [(None, fold.train, fold.val, fold.test)]
+            if inner_wanted:
+                parts += [(number, part.train, part.val, part.holdout) for number, part in enumerate(fold.inner)]
+            found += [Run(fold.repeat, fold.fold, inner, seed, *map(rows, units)) for inner, *units in parts]
+    return found
+
+
+def labels_of(run: Run, arrays: dict[str, np.ndarray], task: str) -> np.ndarray:
+    """Labels of the run's training rows, NaN where unknown."""
+    known = arrays[f"label_mask/{task}"][run.train] > 0
+    return np.where(known, arrays[f"label/{task}"][run.train], np.nan)
+
+
+def fitted(run: Run, schema: clinical.Schema, arrays: dict[str, np.ndarray], config) -> dict[str, np.ndarray]:
+    """Numbers the step needs that were fitted on this run's training rows only: imputation, scaling, class weights, priors, updates."""
+    numbers = {}
+    columns = clinical.fit(schema, arrays["clinical"], arrays["clinical_mask"], run.train)
+    numbers |= {f"clinical_{name}": np.asarray(value, np.float32) for name, value in columns.items()}
+    for task in config.loss:
+        labels = labels_of(run, arrays, task)
+        labels = labels[~np.isnan(labels)]
+        rule, value = config.cohort.outcomes[task][1:]
+        cuts = np.arange(len(value)) if rule == "ordinal" else np.zeros(1)
+        numbers[f"prior/{task}"] = ((labels[:, None] > cuts).sum(0) + 0.5).astype(np.float32) / (len(labels) + 1)
+        numbers[f"class_weight/{task}"] = class_weights(labels, config.train.imbalance, rule)
+    steps = len(epoch_rows(run, 0, arrays, config))
+    numbers["total_steps"] = np.asarray(steps * config.train.epochs, np.int32)
+    return numbers
+
+
+def class_weights(labels: np.ndarray, imbalance: str, rule: str) -> np.ndarray:
+    """(2,): n / (2 n_k) of a binary task where `train.imbalance` is `weights`, else ones."""
+    counts = np.array([(labels < 0.5).sum(), (labels > 0.5).sum()])
+    if imbalance != "weights" or rule == "ordinal" or counts.min() == 0:
+        return np.ones(2, np.float32)
+    return (len(labels) / (2 * counts)).astype(np.float32)
+
+
+def epoch_rows(run: Run, epoch: int, arrays: dict[str, np.ndarray], config) -> np.ndarray:
+    """The epoch's rows, `steps rows-an-update`, padded with -1."""
+    balance = labels_of(run, arrays, config.evaluate.primary) if config.train.imbalance == "oversample" else None
+    return plan.epoch_rows(run.train, config.train.batch_size * config.train.accumulation, (*run.key, epoch), balance)

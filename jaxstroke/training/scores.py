@@ -1,0 +1,132 @@
+"""Every model's probabilities for a set of patients: the network, its modules and rules, and the comparators beside them.
+
+All that is fitted here is plain json, kept in the workdir's `model.json`, so that new patients are scored without the training cohort.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from jaxstroke import config as settings
+from jaxstroke.evaluation import comparators
+from jaxstroke.training import fusion
+from jaxstroke.training.fusion import Modules
+
+
+@dataclass(frozen=True)
+class Patients:
+    """What is known of n patients when they are scored. logits: the network's merged ones {task: n k}. volume_ml: n or None."""
+
+    modules: Modules
+    logits: dict[str, np.ndarray]
+    volume_ml: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Score:
+    """One model on one task: probability n k, NaN where the model says nothing; ranks: it is no probability."""
+
+    model: str
+    task: str
+    probability: np.ndarray
+    ranks: bool = False
+
+
+def patients_of(loaded, outputs: dict, rows: np.ndarray) -> Patients:
+    """Rows of the cohort with what a network said of them. outputs: of `Engine.predict` for the same rows."""
+    parts = outputs["parts"]
+    logits = {task: np.stack([part["logits"][task] for part in parts.values()], 1) for task in outputs["logits"]} if parts else {}
+    present = np.stack([part["present"] for part in parts.values()], 1) if parts else np.zeros((len(rows), 0))
+    modules = Modules(logits, present, loaded.arrays["clinical"][rows], loaded.arrays["clinical_mask"][rows])
+    return Patients(modules, outputs["logits"], None if loaded.volume_ml is None else loaded.volume_ml[rows])
+
+
+def joined(parts: list[Patients]) -> Patients:
+    """Several sets of patients as one, in order."""
+
+    def merge(*values):
+        return None if values[0] is None else np.concatenate(values)
+
+    tasks, merged = parts[0].modules.logits, parts[0].logits
+    modules = Modules(
+        {task: merge(*(part.modules.logits[task] for part in parts)) for task in tasks},
+        *(merge(*(getattr(part.modules, name) for part in parts)) for name in ("present", "clinical", "clinical_mask")),
+    )
+    return Patients(modules, {task: merge(*(part.logits[task] for part in parts)) for task in merged}, merge(*(p.volume_ml for p in parts)))
+
+
+def fit(
+    config, schema, out_of_fold: Patients | None, known: Patients, labels: dict[str, np.ndarray], priors: dict, rows: np.ndarray
+) -> dict:
+    """Numbers of fusion and comparators fitted on some rows, as json.
+
+    known: the outer training patients; out_of_fold: the same ones with logits of inner networks that had not seen them, or None where no
+    fusion is fitted. labels: {task: n}, NaN unknown. rows: indices to fit on.
+    """
+    numbers = {"comparators": {}}
+    if out_of_fold is not None:
+        numbers["fusion"] = fusion.fit(config, fusion.rules(config, schema), out_of_fold.modules, labels, priors, rows)
+    for name, values, mask in comparator_inputs(config, known):
+        numbers["comparators"][name] = {
+            task: [
+                comparators.fit(values, mask, cut_label(label, cut), rows, config.evaluate.comparators.penalty)
+                for cut in cuts(priors, task)
+            ]
+            for task, label in labels.items()
+        }
+    return numbers
+
+
+def cuts(priors: dict, task: str) -> range:
+    return range(len(priors[task]))
+
+
+def cut_label(label: np.ndarray, cut: int) -> np.ndarray:
+    """Whether a label lies above a cut-off, NaN where it is unknown."""
+    return np.where(np.isnan(label), np.nan, label > cut)
+
+
+def comparator_inputs(config, patients: Patients):
+    """(name, values, mask) of each logistic regression that the config asks for."""
+    values, mask = patients.modules.clinical, patients.modules.clinical_mask
+    if not config.evaluate.comparators.clinical or not settings.clinical_names(config):
+        return
+    yield "clinical_logistic", values, mask
+    if patients.volume_ml is not None:
+        yield "clinical_volume_logistic", *comparators.with_volume(values, mask, patients.volume_ml)
+
+
+def score(config, schema, patients: Patients, numbers: dict) -> list[Score]:
+    """All models on all tasks for some patients."""
+    found = []
+    for task in settings.task_names(config):
+        found += network_scores(config, schema, patients, numbers, task)
+        for number, name in enumerate(settings.image_names(config) if patients.modules.logits else ()):
+            probability = probability_of(patients.modules.logits[task][:, number])
+            found.append(Score(f"module:{name}", task, np.where(patients.modules.present[:, [number]] > 0, probability, np.nan)))
+        for name, values, mask in comparator_inputs(config, patients):
+            parts = [comparators.apply(one, values, mask) for one in numbers["comparators"][name][task]]
+            found.append(Score(name, task, np.minimum.accumulate(np.stack(parts, -1), -1)))
+    return found
+
+
+def network_scores(config, schema, patients: Patients, numbers: dict, task: str) -> list[Score]:
+    """`network` first, then every other rule; without a fitted fusion the network's own merged logits."""
+    if "fusion" not in numbers:
+        return [Score("network", task, probability_of(patients.logits[task]))]
+    chosen = fusion.headline(config, schema)
+    rules = sorted(fusion.rules(config, schema), key=lambda rule: rule.name != chosen)
+    return [
+        Score(
+            "network" if rule.name == chosen else f"rule:{rule.name}",
+            task,
+            fusion.apply(config, rule, patients.modules, numbers["fusion"], task),
+            rule.kind == "scalar",
+        )
+        for rule in rules
+    ]
+
+
+def probability_of(logits: np.ndarray) -> np.ndarray:
+    """`n k` logits to probabilities that fall with the cut-off."""
+    return 1 / (1 + np.exp(-np.minimum.accumulate(logits.astype(np.float64), -1)))

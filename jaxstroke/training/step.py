@@ -1,0 +1,152 @@
+"""The training step, the forward pass and their state: pure functions of one run, mapped over the mesh.
+
+Every array of a state carries a leading `run` axis, sharded over the mesh's axis of that name. The mean over rows is taken with psum
+inside the differentiated loss: shard_map then returns gradients already summed over `data`, and averaging them again would be wrong.
+"""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import PartitionSpec as P
+
+from jaxstroke.training import losses, optimizer
+
+RUN, ROWS = P("run"), P("run", None, "data")
+
+
+def make_initial(model, transform, mesh, example: dict, fitted: dict):
+    """A jitted `initial(seed) -> state` of one run, without the run axis. example, fitted: of one run, any number of rows.
+
+    The state: `params`, `stats` (running statistics, {} without), `opt`, `step`, and `best` (the params and stats of every part's best epoch).
+    """
+
+    @jax.jit
+    def initial(seed):
+        variables = model.init(jax.random.key(seed), example, fitted, train=False)
+        params, stats = variables["params"], variables.get("batch_stats", {})
+        best = jax.tree.map(jnp.copy, {"params": params, "stats": stats})
+        return {"params": params, "stats": stats, "opt": transform.init(params), "step": jnp.zeros((), jnp.int32), "best": best}
+
+    return initial
+
+
+def make_train_step(model, transform, mesh, config):
+    """A jitted `step(state, fitted, batch) -> state, terms`; the state is donated.
+
+    batch: of `feed`, leading axes `run accumulation b`. terms: {"<part>/<task>": (numerator, denominator)}, each `run`, and `finite`.
+    A step without a valid row leaves the whole state as it was.
+    """
+    joint = config.train.stages == "joint"
+
+    def one_run(state, fitted, batch):
+        totals = micro_totals(model, state, fitted, batch, config.loss, joint)
+
+        def objective(params, stats, micro):
+            variables = {"params": params} | ({"batch_stats": stats} if stats else {})
+            outputs, new = model.apply(variables, micro, fitted, train=True, mutable=["batch_stats"])
+            sums = jax.lax.psum(losses.terms(outputs, micro, fitted, config.loss, joint), "data")
+            loss = sum(losses.ratio(numerator, totals[name]) for name, (numerator, _) in sums.items())
+            return loss, (new.get("batch_stats", {}), sums)
+
+        gradients, stats, sums = accumulated(objective, state["params"], state["stats"], batch)
+        directions, opt = transform.update(gradients, state["opt"], state["params"])
+        rate = optimizer.schedule(config.optimizer, state["step"], fitted["total_steps"])
+        params = jax.tree.map(lambda p, d: p - rate * d, state["params"], directions)
+        new = {"params": params, "stats": stats, "opt": opt, "step": state["step"] + 1, "best": state["best"]}
+        any_valid = jax.lax.psum(batch["weight"].sum(), "data") > 0
+        return jax.tree.map(lambda a, b: jnp.where(any_valid, a, b), new, state), sums
+
+    return mapped(one_run, mesh, in_specs=(RUN, RUN, ROWS), out_specs=RUN, donate=0)
+
+
+def micro_totals(model, state, fitted, batch, loss, joint) -> dict[str, jax.Array]:
+    """The denominator of every term over all micro-batches and devices, known from masks alone, before any gradient."""
+
+    def denominators(micro):
+        return {
+            name: den for name, (_, den) in losses.terms(forward_shape(model, state, fitted, micro), micro, fitted, loss, joint).items()
+        }
+
+    micros = batch["weight"].shape[0]
+    sums = [denominators(jax.tree.map(lambda x, i=i: x[i], batch)) for i in range(micros)]
+    return jax.lax.psum(jax.tree.map(lambda *parts: sum(parts), *sums), "data")
+
+
+def forward_shape(model, state, fitted, micro) -> dict:
+    """What `model.apply` gives for a micro-batch; only masks of it are used, so the compiler drops the rest of the computation."""
+    variables = {"params": state["params"]} | ({"batch_stats": state["stats"]} if state["stats"] else {})
+    return model.apply(variables, micro, fitted, train=False)
+
+
+def accumulated(objective, params, stats, batch) -> tuple:
+    """Gradients and terms added over the leading micro-batch axis; running statistics pass from one to the next."""
+    gradient = jax.grad(objective, has_aux=True)
+    micros = batch["weight"].shape[0]
+    first, (stats, sums) = gradient(params, stats, jax.tree.map(lambda x: x[0], batch))
+    if micros == 1:
+        return first, stats, sums
+
+    def more(carry, micro):
+        total, stats, sums = carry
+        extra, (stats, extra_sums) = gradient(params, stats, micro)
+        add = functools.partial(jax.tree.map, jnp.add)
+        return (add(total, extra), stats, add(sums, extra_sums)), None
+
+    rest = jax.tree.map(lambda x: x[1:], batch)
+    return jax.lax.scan(more, (first, stats, sums), rest)[0]
+
+
+def make_forward(model, mesh, config):
+    """A jitted `forward(variables, fitted, batch) -> outputs, terms` in evaluation mode; outputs keep their rows, terms are summed.
+
+    variables: {"params", "stats"} with a leading run axis; outputs: {"logits", "parts"}, leading axes `run accumulation b`.
+    """
+    joint = config.train.stages == "joint"
+
+    def one_run(variables, fitted, batch):
+        def micro(one):
+            outputs = forward_shape(model, variables, fitted, one)
+            sums = jax.lax.psum(losses.terms(outputs, one, fitted, config.loss, joint), "data")
+            return {"logits": outputs["logits"], "parts": outputs["parts"]}, sums
+
+        return jax.lax.map(micro, batch)
+
+    return mapped(one_run, mesh, in_specs=(RUN, RUN, ROWS), out_specs=(ROWS, RUN))
+
+
+def make_keep_best(mesh):
+    """A jitted `keep(state, improved) -> state`: parts that improved copy their parameters into `best`. improved: {part: `run` bool}.
+
+    A part named `network` is everything.
+    """
+
+    def one_run(state, improved):
+        def chosen(current, kept):
+            if "network" in improved:
+                return jax.tree.map(lambda a, b: jnp.where(improved["network"], a, b), current, kept)
+            return {
+                name: jax.tree.map(lambda a, b, name=name: jnp.where(improved[name], a, b), part, kept[name]) if name in improved else part
+                for name, part in current.items()
+            }
+
+        return state | {"best": {key: chosen(state[key], state["best"][key]) for key in ("params", "stats")}}
+
+    return mapped(one_run, mesh, in_specs=(RUN, RUN), out_specs=RUN, donate=0)
+
+
+def mapped(one_run, mesh, in_specs, out_specs, donate: int | None = None):
+    """jit(shard_map) of a function of one run: its arguments lose their leading run axis of local size 1 and its results get it back."""
+
+    def local(*arguments):
+        result = one_run(*jax.tree.map(lambda x: x[0], arguments))
+        return jax.tree.map(lambda x: x[None], result)
+
+    sharded = jax.shard_map(local, mesh=mesh, in_specs=in_specs, out_specs=out_specs)
+    return jax.jit(sharded, donate_argnums=() if donate is None else donate)
+
+
+def put(tree, mesh):
+    """Host arrays with a leading run axis onto the mesh."""
+    return jax.device_put(jax.tree.map(np.asarray, tree), jax.NamedSharding(mesh, RUN))

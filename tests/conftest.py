@@ -1,0 +1,25 @@
+"""What every test shares: where the real data is, eight virtual devices, and small configs."""
+
+import os
+import pathlib
+
+import jax
+import pytest
+
+jax.config.update("jax_num_cpu_devices", 8)
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def project_root() -> pathlib.Path:
+    return ROOT
+
+
+@pytest.fixture(scope="session")
+def data_root() -> pathlib.Path:
+    """The folder of public real data sets; tests that need it skip where it is absent."""
+    folder = pathlib.Path(os.environ.get("JAXSTROKE_DATA", ROOT.parent / "shared" / "data"))
+    if not (folder / "soop" / "participants.tsv").exists():
+        pytest.skip(f"real data not found at {folder}: set JAXSTROKE_DATA to a folder with soop/ and ist/")
+    return folder
