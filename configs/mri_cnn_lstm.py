@@ -136,9 +136,14 @@ def ist(config):
     config.cohort.outcomes = ConfigDict({"poor": ("dead_or_dependent", "==", 1)})
     config.cohort.ranges = ConfigDict({"age": (0, 120)})
     config.loss = ConfigDict({"poor": {"kind": "binary", "weight": 1.0}})
+    config.clinical.numeric = ("rdelay", "age", "rsbp")
+    deficits = [f"rdef{number}" for number in range(1, 9)]
+    found = ("rconsc", "sex", "rsleep", "ratrial", "rct", "rvisinf", "rhep24", "rasp3", *deficits, "stype")
+    config.clinical.categorical = ConfigDict({name: () for name in found})
     config.model.name = "clinical_mlp"
     config.model.fusion = "none"
     config.model.fusion_column = ""
+    config.model.fusion_upper = ConfigDict()
     config.model.hidden = 64
     config.model.dropout = (0.2, 0.2)
     config.split.inner_folds = 0

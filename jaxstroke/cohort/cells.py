@@ -53,7 +53,7 @@ def _parse_row(layout: Layout, row: dict[str, str]) -> dict:
         "study": row[layout.study] if layout.study else "",
         "group": "" if group in layout.missing else group,
         "clinical": clinical,
-        "labels": {task: _label(layout, row, *outcome) for task, outcome in layout.outcomes.items()},
+        "labels": dict.fromkeys(layout.tasks) | {task: _label(layout, row, *outcome) for task, outcome in layout.outcomes.items()},
         "columns": {name: _ranged(layout, row, name) for name in layout.columns},
         "text": "" if text in layout.missing else text,
         "split": row[layout.split] if layout.split else "",
@@ -85,6 +85,16 @@ def _ranged(layout: Layout, row: dict[str, str], column: str) -> float | None:
 
 
 def _label(layout: Layout, row: dict[str, str], column: str, rule: str, reference) -> float | None:
+    """The label of a task, None where missing, and in tables to be predicted also where it is wrong."""
+    try:
+        return _checked_label(layout, row, column, rule, reference)
+    except InputError:
+        if layout.labelled:
+            raise
+        return None
+
+
+def _checked_label(layout: Layout, row: dict[str, str], column: str, rule: str, reference) -> float | None:
     """The label of a task. An outcome out of range stops: it says that the column means something else than the config believes."""
     if row[column] in layout.missing:
         return None

@@ -4,6 +4,7 @@ from jaxstroke.cohort.labels import is_binary
 from jaxstroke.errors import InputError, nearest
 
 REMEDY = "delete the file to make splits anew, or mend it"
+CHANGED = f"If the table has changed, {REMEDY}"
 
 
 def check(config, cohort, folds, source: str):
@@ -21,7 +22,7 @@ def check(config, cohort, folds, source: str):
                 if patients[unit] not in own:
                     raise InputError(
                         f"{where}, inner {number}: patient '{patients[unit]}' is not in train or val of that fold, so its fusion would see "
-                        f"test patients. Delete that fold's \"inner\", it is then made anew; or {REMEDY}."
+                        f'test patients. Delete that fold\'s "inner", it is then made anew; or {REMEDY}.'
                     )
     check_classes(config, cohort, folds, source)
 
@@ -41,7 +42,7 @@ def check_ids(cohort, folds, source: str):
                 if unit not in known:
                     hint = nearest(unit, known) if len(known) < 2000 else ""
                     hint = hint if hint.startswith(" Did") else ""
-                    raise InputError(f"{source}, fold {fold.fold}: '{unit}' is not in the cohort.{hint} If the table has changed, {REMEDY}.")
+                    raise InputError(f"{source}, fold {fold.fold}: '{unit}' is not in the cohort.{hint} {CHANGED}.")
 
 
 def check_apart(where: str, patients: dict[str, str], parts: dict[str, tuple[str, ...]]):
@@ -49,7 +50,7 @@ def check_apart(where: str, patients: dict[str, str], parts: dict[str, tuple[str
     home: dict[str, str] = {}
     for name, units in parts.items():
         if not units:
-            raise InputError(f"{where}: part '{name}' is empty. Set fewer folds, another config.split.inner_share, or {REMEDY}.")
+            raise InputError(f"{where}: part '{name}' is empty. Set fewer config.split.folds or inner_folds, or another inner_share.")
         if len(set(units)) < len(units):
             twice = next(unit for unit in units if units.count(unit) > 1)
             raise InputError(f"{where}: '{twice}' is twice in part '{name}': {REMEDY}.")
@@ -73,9 +74,14 @@ def check_classes(config, cohort, folds, source: str):
             for task in tasks:
                 found = {labels[unit].get(task) for unit in units} - {None}
                 if len(found) < 2:
-                    only = f"only class {found.pop():g}" if found else "no label"
-                    raise InputError(
-                        f"{source}, repeat {fold.repeat}, fold {fold.fold}: part '{name}' has {only} of task '{task}' ({len(units)} units), so "
-                        f"nothing can be fitted or scored there. Set fewer config.split.folds or inner_folds, config.split.stratify = '{task}', "
-                        "or take the task out of config.cohort.outcomes and config.loss."
-                    )
+                    where = f"{source}, repeat {fold.repeat}, fold {fold.fold}: part '{name}' ({len(units)} units)"
+                    raise InputError(one_class(where, task, found))
+
+
+def one_class(where: str, task: str, found: set[float]) -> str:
+    """The message for a part without both classes."""
+    only = f"only class {found.pop():g}" if found else "no label"
+    return (
+        f"{where} has {only} of task '{task}', so nothing can be fitted or scored there. Set fewer config.split.folds or inner_folds, "
+        f"config.split.stratify = '{task}', or take the task out of config.cohort.outcomes and config.loss."
+    )

@@ -13,6 +13,7 @@ class Layout:
     """Which column of a table is what; "" or not listed where the config names none or the table need not have it.
 
     unread   images and clinical columns that the network does not see and the table does not have: missing in every unit
+    labelled False: an outcome that cannot be read is missing, and stops nobody
     outside  counts the values that are out of range, while the rows are parsed
     """
 
@@ -25,17 +26,22 @@ class Layout:
     paths: dict[str, str]
     numeric: tuple[str, ...]
     categorical: tuple[str, ...]
+    tasks: tuple[str, ...]
     outcomes: dict[str, tuple[str, str, object]]
     columns: tuple[str, ...]
     missing: frozenset[str]
     ranges: dict[str, tuple[float, float]]
     decimal_comma: bool
     unread: frozenset[str]
+    labelled: bool
     outside: dict[str, int] = field(default_factory=dict)
 
 
 def layout(config, known, source: str, labelled: bool, decimal_comma: bool) -> Layout:
-    """What the config says of the columns `known`; raises InputError for the first that is needed and not there, with the nearest."""
+    """What the config says of the columns `known`; raises InputError for the first that is needed and not there, with the nearest.
+
+    The centre and `split.column` are needed by splits alone, which say so: an external cohort is not split.
+    """
     cohort, known = config.cohort, list(known)
     outcomes = {task: labels.check_rule(task, outcome) for task, outcome in cohort.outcomes.items()}
     images = image_columns(config)
@@ -44,7 +50,6 @@ def layout(config, known, source: str, labelled: bool, decimal_comma: bool) -> L
     needed = {"config.cohort.id": cohort.id, "config.cohort.study": cohort.study, "config.cohort.text": cohort.text}
     needed |= image_needs(config, images, labelled) | clinical_needs(config)
     if labelled:
-        needed |= {"config.cohort.group": cohort.group, "config.split.column": config.split.column}
         needed |= {f"config.cohort.outcomes.{task}": outcome[0] for task, outcome in outcomes.items()}
         needed |= {f"config.evaluate ({name})": name for name in scored}
     for key, column in needed.items():
@@ -53,14 +58,14 @@ def layout(config, known, source: str, labelled: bool, decimal_comma: bool) -> L
             raise InputError(f"table {source} has no column '{column}', which {key} names.{nearest(column, known)}{cure}")
     check_names(config, outcomes, scored)
     without = [name for name in known if attainable and name.startswith(f"{attainable}_without_")]
-    clinical = (*config.clinical.numeric, *config.clinical.categorical)
+    numeric, categorical = tuple(config.clinical.numeric), tuple(config.clinical.categorical)
     return Layout(
         source, cohort.id, cohort.study, cohort.group if cohort.group in known else "", cohort.text,
-        config.split.column if config.split.column in known else "", images, tuple(config.clinical.numeric), tuple(config.clinical.categorical),
-        {task: outcome for task, outcome in outcomes.items() if outcome[0] in known},
+        config.split.column if config.split.column in known else "", images, numeric, categorical,
+        tuple(outcomes), {task: outcome for task, outcome in outcomes.items() if outcome[0] in known},
         tuple(name for name in dict.fromkeys((*scored, *without)) if name in known), frozenset({"", *cohort.missing}),
         {name: tuple(limits) for name, limits in cohort.ranges.items()}, decimal_comma,
-        frozenset(column for column in (*images.values(), *clinical) if column not in known),
+        frozenset(column for column in (*images.values(), *numeric, *categorical) if column not in known), labelled,
     )  # fmt: skip
 
 
@@ -70,7 +75,7 @@ def image_columns(config) -> dict[str, str]:
     for name, image in config.images.items():
         column = image.brain_mask
         if column not in NO_COLUMN and found.setdefault(column, column) != column:
-            raise InputError(f"config.images.{name}.brain_mask '{column}' is also the name of an image of another column: rename that image.")
+            raise InputError(f"config.images.{name}.brain_mask '{column}' is also an image with another column: rename that image.")
     return found
 
 

@@ -17,10 +17,13 @@ def outer_parts(config, cohort, groups: list[Group]):
     kind = config.split.kind
     if kind not in KINDS:
         raise InputError(f"config.split.kind '{kind}' is unknown.{nearest(kind, KINDS)}")
-    if KINDS[kind] not in (dealt,) and not config.split.column:
+    if KINDS[kind] is not dealt and not config.split.column:
         raise InputError(f"config.split.kind '{kind}' needs config.split.column: the column of the table that says who belongs where.")
     if kind == "group" and not config.cohort.group:
         raise InputError("config.split.kind 'group' needs config.cohort.group: the column with the centre.")
+    key, column = ("cohort.group", config.cohort.group) if kind == "group" else ("split.column", config.split.column)
+    if kind != "kfold" and not any(unit.group if kind == "group" else unit.split for unit in cohort.units):
+        raise InputError(f"table {cohort.source} has no column '{column}', or nothing in it; config.{key} names it for kind '{kind}'.")
     return KINDS[kind](config, cohort, groups)
 
 

@@ -1,8 +1,8 @@
 """Synthetic patients' images: a brain of ellipsoids with one lesion, as DWI, ADC, FLAIR and Tmax in physical units, each on its own grid.
 
-Everything is drawn from formulas in patient coordinates (mm, RAS, brain centre at 0), so that modules on different grids show the same anatomy
-without any resampling: they are registered as co-registered scans are. Seen in the images: the lesion is bright on DWI and dark on ADC from the start,
-brightens on FLAIR over half a day, and Tmax is prolonged in it and in a rim around it.
+Everything is drawn from formulas in patient coordinates (mm, RAS, brain centre at 0), so that modules on different grids show the same
+anatomy without any resampling, as co-registered scans do. The lesion is bright on DWI and dark on ADC from the start, brightens on FLAIR
+over half a day, and Tmax is prolonged in it and in a rim around it.
 """
 
 from dataclasses import dataclass
@@ -37,7 +37,7 @@ class Lesion:
 
 
 def grid(module: str, shape, spacing) -> tuple[tuple[int, int, int], np.ndarray]:
-    """Shape (x, y, z) and affine (4, 4) of a module's array. shape, spacing: configured voxels and mm, (z, y, x); the field of view is kept."""
+    """Shape (x, y, z) and affine (4, 4) of a module's array. shape, spacing: configured, (z, y, x), mm; the field of view is kept."""
     relative, signs, shift = GRIDS[module]
     size = np.array(spacing[::-1], float) * relative[::-1]
     lengths = np.maximum(2, np.rint(np.array(shape[::-1]) * spacing[::-1] / size)).astype(int)

@@ -6,6 +6,7 @@ several times faster than reading through a compressed stream. Voxels keep the f
 
 import gzip
 import io
+import math
 import warnings
 import zlib
 from dataclasses import dataclass
@@ -82,14 +83,17 @@ def _volume(content: bytes) -> Image:
         except (EOFError, zlib.error, gzip.BadGzipFile):
             raise ReadError("its compressed data is truncated or damaged") from None
     header = _header(content)
-    shape = header.get_data_shape()
+    try:
+        shape, start = header.get_data_shape(), int(header["vox_offset"])
+    except Exception as error:
+        raise ReadError(f"its header is damaged ({type(error).__name__})") from None
     if not shape or min(shape) < 1:
         raise ReadError("its header says that it has no voxels")
     spatial = (*shape, 1, 1)[:3] if len(shape) < 3 else shape[:3]
     frames = [length for length in shape[3:] if length > 1]
     if len(frames) > 1 or (frames and shape[3] == 1):
         raise ReadError("it has more than four axes")
-    array = _voxels(content, header, (*spatial, *frames))
+    array = _voxels(content, header, start, (*spatial, *frames))
     return Image(array, _affine(header), bool(frames))
 
 
@@ -107,7 +111,7 @@ def _header(content: bytes):
         raise ReadError(f"its header cannot be read ({type(error).__name__})") from None
 
 
-def _voxels(content: bytes, header, shape: tuple[int, ...]) -> np.ndarray:
+def _voxels(content: bytes, header, start: int, shape: tuple[int, ...]) -> np.ndarray:
     """The voxels in the file's type and the machine's byte order, scaled to float32 where the header asks for it."""
     try:
         kind = header.get_data_dtype()
@@ -115,7 +119,7 @@ def _voxels(content: bytes, header, shape: tuple[int, ...]) -> np.ndarray:
         raise ReadError("its header names an unknown type of voxel") from None
     if kind.kind not in "uif":
         raise ReadError("its voxels are colours or complex numbers: one number a voxel is expected")
-    start, count = int(header["vox_offset"]), int(np.prod(shape, dtype=np.int64))
+    count = math.prod(shape)
     if start < header.sizeof_hdr:
         raise ReadError("its voxels lie in another file (.hdr and .img): save it as one .nii")
     if start + count * kind.itemsize > len(content):

@@ -40,24 +40,26 @@ class Fold:
 def make_splits(config, cohort) -> list[Fold]:
     """The folds that `config.split` asks for, the same for the same cohort and seed.
 
-    kfold: patients dealt into folds, stratified. group: the same with whole centres. given: the column holds the fold. temporal: the last
-    1/folds of the patients by the column is the test part. official: the column holds train, val or test.
+    kfold: patients dealt into folds, stratified. group: the same with whole centres, so that the centres of a test part are new to its
+    network (validation and inner parts are by patient, as there are rarely centres enough). given: the column holds the fold. temporal: the
+    last 1/folds of the patients by the column is the test part. official: the column holds train, val or test.
     Raises InputError where the column does not fit the kind, or a part of a fold holds one class only of a binary task.
     """
     groups = join(cohort.units, strata(config, cohort), by_centre=config.split.kind == "group")
     folds = []
     for repeat, fold, train, val, test in outer_parts(config, cohort, groups):
+        train = by_patient(config, cohort, ids(cohort, train))
         rng = np.random.default_rng([config.split.seed, repeat, fold, 1])
         if val is None:
             val, train = hold_back(config, train, rng)
-        inner = make_inner(config, train + val, np.random.default_rng([config.split.seed, repeat, fold, 2]))
-        folds.append(Fold(repeat, fold, ids(cohort, train), ids(cohort, val), ids(cohort, test), order(cohort, inner)))
+        parts = [ids(cohort, part) for part in (train, val, test)]
+        folds.append(Fold(repeat, fold, *parts, inner_folds(config, cohort, repeat, fold, parts[0] + parts[1])))
     checks.check(config, cohort, folds, "config.split")
     return folds
 
 
 def load_or_make_splits(config, cohort, workdir) -> list[Fold]:
-    """The folds of `<workdir>/splits.json`, checked; made and written first where it does not exist. Inner folds taken out are made anew."""
+    """The folds of `<workdir>/splits.json`, checked; made and written where there is none. Inner folds taken out are made anew."""
     path = epath.Path(workdir) / "splits.json"
     if path.exists():
         folds = _read(config, cohort, path)
@@ -81,6 +83,11 @@ def strata(config, cohort) -> list[float | None]:
     return [unit.labels.get(task) for unit in cohort.units]
 
 
+def by_patient(config, cohort, units) -> list[Group]:
+    """Groups of one patient each, of some of the units."""
+    return join(cohort.units, strata(config, cohort), only=set(units))
+
+
 def hold_back(config, groups: list[Group], rng) -> tuple[list[Group], list[Group]]:
     """(val, train): `split.inner_share` of the groups, stratified, for early stopping, thresholds and recalibration."""
     share = config.split.inner_share
@@ -90,30 +97,26 @@ def hold_back(config, groups: list[Group], rng) -> tuple[list[Group], list[Group
     return val, train
 
 
-def make_inner(config, groups: list[Group], rng) -> list[tuple[list[Group], ...]]:
-    """(train, val, holdout) of each inner fold of an outer training part."""
+def inner_folds(config, cohort, repeat: int, fold: int, units) -> tuple[InnerFold, ...]:
+    """`split.inner_folds` folds of an outer training part (unit ids of train and val), by patient, stratified."""
     count = config.split.inner_folds
     if count == 0:
-        return []
+        return ()
     if count < 2:
         raise InputError(f"config.split.inner_folds is {count}: it must be 0 (no fusion is fitted) or at least 2.")
-    parts = deal(groups, (1 / count,) * count, rng)
+    rng = np.random.default_rng([config.split.seed, repeat, fold, 2])
+    parts = deal(by_patient(config, cohort, units), (1 / count,) * count, rng)
     found = []
     for number, holdout in enumerate(parts):
         rest = [group for other, part in enumerate(parts) if other != number for group in part]
         val, train = hold_back(config, rest, rng)
-        found.append((train, val, holdout))
-    return found
+        found.append(InnerFold(*(ids(cohort, part) for part in (train, val, holdout))))
+    return tuple(found)
 
 
 def ids(cohort, groups: list[Group]) -> tuple[str, ...]:
     """Unit ids of groups, in the order of the table."""
     return tuple(cohort.units[row].unit for row in sorted(row for group in groups for row in group.rows))
-
-
-def order(cohort, inner) -> tuple[InnerFold, ...]:
-    """Inner folds of groups as unit ids."""
-    return tuple(InnerFold(*(ids(cohort, part) for part in parts)) for parts in inner)
 
 
 def _read(config, cohort, path) -> list[Fold]:
@@ -127,16 +130,13 @@ def _read(config, cohort, path) -> list[Fold]:
             for _, _, entry in entries
         ]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is not as it was written ({type(error).__name__}: {error}): mend it, or delete it to make splits anew.") from None
+        raise InputError(f"{path} is not as it was written ({type(error).__name__}: {error}): {checks.REMEDY}.") from None
     outer = [Fold(repeat, fold, **part, inner=()) for (repeat, fold, _), part in zip(entries, parts, strict=True)]
     checks.check_ids(cohort, outer, str(path))
-    by_unit = strata(config, cohort)
     folds = []
     for fold, found in zip(outer, inner, strict=True):
         if not found:
-            known = set(fold.train) | set(fold.val)
-            groups = join(cohort.units, by_unit, by_centre=config.split.kind == "group", only=known)
-            found = order(cohort, make_inner(config, groups, np.random.default_rng([config.split.seed, fold.repeat, fold.fold, 2])))
+            found = inner_folds(config, cohort, fold.repeat, fold.fold, fold.train + fold.val)
         folds.append(Fold(fold.repeat, fold.fold, fold.train, fold.val, fold.test, found))
     return folds
 

@@ -7,9 +7,10 @@ The outcome follows a proportional-odds model, stated here in full:
     age = round(N(70, 12)), 30 to 98;  sex: a coin, without effect
     logit P(mRS >= k) = INTERCEPT + AGE (age - 70)/12 + NIHSS (nihss - 9)/6 + LESION (log ml - log 12)/1.1 - CUTS[k]
 
-with mRS > 2 at cut 0, so that `true_logit` is its log-odds. Columns `true_logit_without_<term>` have the term's own information taken out: the term is
-replaced by its expectation given the other columns (age is independent; NIHSS and lesion tell of each other by the correlation 0.35), which ranks
-patients as the best prediction without that column would, but for rounding. A module other than the lesion mask is absent in `missing_share`.
+with mRS > 2 at cut 0, so that `true_logit` is its log-odds. Columns `true_logit_without_<term>` have the term's own information taken out:
+the term is replaced by its expectation given the other columns (age is independent; NIHSS and lesion tell of each other by the correlation
+0.35), which ranks patients as the best prediction without that column would, but for rounding and clipping. A module other than the
+lesion mask is absent in `missing_share` of the patients.
 """
 
 import concurrent.futures
@@ -40,7 +41,7 @@ IN_ONE_PROCESS = 16  # patients below which starting processes costs more than i
 def make(config, workdir) -> str:
     """Write `<workdir>/synthetic/` and `<workdir>/cohort.csv` unless they are there with the same settings; returns the table's path.
 
-    `synthetic/settings.json` is written last: whatever was killed half way is made again. Raises InputError on settings that make no cohort.
+    `synthetic/settings.json` is written last: what was killed half way is made again. Raises InputError on settings that make no cohort.
     """
     workdir = epath.Path(workdir)
     settings = check(config)
@@ -48,10 +49,7 @@ def make(config, workdir) -> str:
     done = folder / "settings.json"
     if done.exists() and path.exists() and done.read_text() == json.dumps(settings):
         return str(path)
-    if folder.exists():
-        for name in ("settings.json", "lesion", *phantom.MODULES):
-            if (folder / name).exists():
-                (folder / name).rmtree() if (folder / name).is_dir() else (folder / name).unlink()
+    done.unlink(missing_ok=True)
     for name in ("lesion", *phantom.MODULES):
         (folder / name).mkdir(parents=True, exist_ok=True)
     jobs = [(number, settings, str(folder)) for number in range(settings["patients"])]

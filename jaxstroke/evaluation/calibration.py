@@ -37,7 +37,7 @@ def fit_recalibration(logit: np.ndarray, label: np.ndarray, ridge: float = 1e-3)
 
 
 def shortened(x, y, start, ridge, point, step) -> tuple[np.ndarray, float]:
-    """The point after a Newton step halved until the objective does not rise (plain Newton overshoots on separable data), and its length."""
+    """The point after a Newton step halved until the objective does not rise (plain Newton overshoots on separable data), and the step."""
 
     def objective(at):
         return np.logaddexp(0, x @ at).sum() - y @ (x @ at) + 0.5 * ridge * ((at - start) ** 2).sum()

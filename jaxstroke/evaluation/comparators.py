@@ -30,7 +30,7 @@ def fit(values: np.ndarray, mask: np.ndarray, label: np.ndarray, rows: np.ndarra
     if len(np.unique(y)) < 2:
         constant = float(predictions.log_odds((y.sum() + 0.5) / (len(y) + 1)))
         return numbers | {"coefficients": [0.0] * (2 * len(median)), "intercept": constant}
-    model = LogisticRegression(C=float(penalty), solver="newton-cholesky", max_iter=200)
+    model = LogisticRegression(C=float(penalty), solver="newton-cholesky", tol=1e-7, max_iter=200)
     model.fit(design(numbers, values, known), y > 0.5)
     return numbers | {"coefficients": model.coef_[0].tolist(), "intercept": float(model.intercept_[0])}
 

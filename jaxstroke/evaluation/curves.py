@@ -24,23 +24,25 @@ def roc(part: Part) -> np.ndarray:
     order = np.argsort(-part.score, kind="stable")
     last = np.append(part.score[order][1:] != part.score[order][:-1], True)
     hits, alarms = np.cumsum(positive[order])[last], np.cumsum(~positive[order])[last]
-    # np.interp takes the last of points at one rate: the curve's upper end, except at 0, where it starts.
+    # Of several points at one rate np.interp takes the last: the upper end of a vertical stretch.
     return np.interp(GRID, np.append(0, alarms) / alarms[-1], np.append(0, hits) / hits[-1])
 
 
 def calibration_groups(parts: list[Part], column: str, count: int = 10) -> list[dict]:
     """Groups of equal size by predicted probability: {"predicted", "observed", "low", "high", "n"}; column: score | recalibrated.
 
-    Rows of all repeats and seeds together; `low` and `high` are Wilson's 95 % interval for the patients in a group, not its rows.
+    Rows of all repeats and seeds together; `low` and `high` are Wilson's 95 % interval for as many patients as the rows stand for.
     """
     joined = [part for part in pooled(parts) if np.isfinite(getattr(part, column)).all()]
     if not joined:
         return []
     predicted = np.concatenate([getattr(part, column) for part in joined])
     label = np.concatenate([part.label for part in joined])
+    unit = np.concatenate([part.unit for part in joined])
+    rows_a_unit = len(unit) / len(np.unique(unit))
     found = []
     for rows in calibration.bins(predicted, count):
-        low, high = wilson(label[rows].mean(), len(rows) / len(joined))
+        low, high = wilson(label[rows].mean(), len(rows) / rows_a_unit)
         found.append(
             {"predicted": float(predicted[rows].mean()), "observed": float(label[rows].mean()), "low": low, "high": high, "n": len(rows)}
         )
@@ -55,7 +57,7 @@ def wilson(share: float, n: float, z: float = 1.959964) -> tuple[float, float]:
 
 
 def net_benefit(parts: list[Part], column: str) -> np.ndarray | None:
-    """45: net benefit at `THRESHOLDS` (Vickers and Elkin 2006): true positives less false ones at the odds of the threshold, a patient."""
+    """45: net benefit at `THRESHOLDS` (Vickers and Elkin 2006): true positives less false ones at the odds, a patient; None if absent."""
     joined = [part for part in pooled(parts) if np.isfinite(getattr(part, column)).all()]
     return mean_defined([benefit(getattr(part, column), part.label) for part in joined]) if joined else None
 
@@ -73,7 +75,7 @@ def treat_all(parts: list[Part]) -> np.ndarray:
 
 
 def learning(text: str) -> dict[str, dict[str, dict[str, np.ndarray]]]:
-    """{part: {"train" | "val": {run: epochs 2}}}, rows of (epoch, loss), of the outer runs in `metrics.jsonl`; half a last line is left out.
+    """{part: {"train" | "val": {run: epochs 2}}}, rows of (epoch, loss), of the outer runs in `metrics.jsonl`; a half line is left out.
 
     A loss is a number or one a part; inner runs (`-i` in their name) only serve the fusion and are not shown.
     """

@@ -40,7 +40,8 @@ def compute(frame: pd.DataFrame, resamples: int = 2000, attainable: str = "", se
         paired += compare_all(task, aucs, drawn)
     models = {model: tasks for model, tasks in models.items() if tasks}
     return {
-        "split": evaluated_split(frame), "bootstrap": resamples, "models": models, "tasks": models.get("network", {}), "paired": paired,
+        "split": evaluated_split(frame), "bootstrap": resamples, "attainable": attainable,
+        "models": models, "tasks": models.get("network", {}), "paired": paired,
     }  # fmt: skip
 
 

@@ -36,9 +36,9 @@ class Axes:
             x, y = self.place([self.x[0], value])[0]
             self.parts.append(f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>')
             self.parts.append(f'<text class="tick" x="{x - 6:.1f}" y="{y + 3.5:.1f}" text-anchor="end">{value:g}</text>')
-        middle = (TOP + self.height - BOTTOM) / 2
-        self.parts.append(f'<text class="axis" x="{(LEFT + WIDTH - RIGHT) / 2}" y="{self.height - 6}" text-anchor="middle">{escape(labels[0])}</text>')
-        self.parts.append(f'<text class="axis" transform="translate(11 {middle}) rotate(-90)" text-anchor="middle">{escape(labels[1])}</text>')
+        across, down = (LEFT + WIDTH - RIGHT) / 2, (TOP + self.height - BOTTOM) / 2
+        for where, label in zip((f"translate({across} {self.height - 6})", f"translate(11 {down}) rotate(-90)"), labels, strict=True):
+            self.parts.append(f'<text class="axis" transform="{where}" text-anchor="middle">{escape(label)}</text>')
 
     def line(self, points: np.ndarray, style: str, title: str = ""):
         points = np.asarray(points, float).reshape(-1, 2)
@@ -87,7 +87,7 @@ def calibration(series: list[tuple[str, str, list[dict]]]) -> Markup:
     for name, style, groups in reversed(series):
         axes.line(np.array([[group["predicted"], group["observed"]] for group in groups]), f"curve thin {style}")
         for group in groups:
-            words = f"{name}: predicted {group['predicted']:.2f}, observed {group['observed']:.2f} ({group['low']:.2f} to {group['high']:.2f})"
+            words = "{}: predicted {predicted:.2f}, observed {observed:.2f} ({low:.2f} to {high:.2f})".format(name, **group)
             axes.line(np.array([[group["predicted"], group["low"]], [group["predicted"], group["high"]]]), f"whisker {style}")
             axes.dot(group["predicted"], group["observed"], f"dot {style}", words)
     return axes.svg("Calibration: observed share of patients over predicted probability")

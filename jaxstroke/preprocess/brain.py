@@ -82,8 +82,8 @@ def find(array: np.ndarray, affine: np.ndarray) -> Foreground:
     if count > 1:
         mask = labels == 1 + np.argmax(np.bincount(labels.ravel())[1:])
     mask = closed(mask, 2)
-    planes = [ndimage.binary_fill_holes(plane) for plane in np.moveaxis(mask, axial, 0)]
-    mask = np.moveaxis(np.stack(planes), 0, axial)
+    in_plane = np.moveaxis(np.moveaxis(cube, axial, 0) & np.array([False, True, False])[:, None, None], 0, axial)
+    mask = ndimage.binary_fill_holes(mask, in_plane)  # a plane at a time: sinuses and ears open the head from plane to plane
     if mask.mean() < FEWEST:
         raise ReadError("no head found in it: give a mask column in brain_mask, or brain_mask 'none'")
     return Foreground(mask, affine)

@@ -17,7 +17,7 @@ class Prepared:
     contents  image -> hash of the stored values: differs when a source file was replaced
     failures  ((unit, image, path, reason), ...) of the units of the cohort
     left_out  units that list images but have none that can be read
-    seconds, volumes_per_second   of this call; 0 volumes a second where everything was there
+    seconds, volumes_per_second   of this call: images made a second, 0 where everything was there
     """
 
     folders: dict[str, str]

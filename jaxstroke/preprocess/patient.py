@@ -26,16 +26,18 @@ class Task:
 
 
 def prepare_shard(task: Task) -> tuple[int, int]:
-    """Make a shard of every image in the task. Returns (units done, files' volumes read)."""
+    """Make a shard of every image in the task. Returns (units done, images made)."""
     payloads = {name: [] for name in task.folders}
-    entries = {name: {"units": [], "failures": [], "sources": [], "contents": [], "present": 0} for name in task.folders}
+    entries = {name: {"units": [], "failures": [], "sources": [], "contents": [], "timed": [], "present": 0} for name in task.folders}
     for job in task.jobs:
         cache: dict = {}
         for name, entry in entries.items():
             record = prepare_image(task.plan, job, name, cache)
             payloads[name].append(records.encode(record))
             entry["units"].append(job.unit)
-            entry["sources"].append(fingerprint(task.plan, job, name, failed=bool(record["reason"])))
+            timed = bool(record["reason"]) or fell_back(task.plan, job, name, record)
+            entry["timed"] += [job.unit] * timed
+            entry["sources"].append(fingerprint(task.plan, job, name, timed, {}))
             entry["contents"].append(content(record))
             entry["present"] += not record["missing"]
             if record["reason"]:
@@ -46,7 +48,12 @@ def prepare_shard(task: Task) -> tuple[int, int]:
 
 
 def prepare_image(plan: Plan, job: Job, name: str, cache: dict) -> dict:
-    """The record of one image of a unit (fields in README and `records`); `missing` where there is no usable file."""
+    """The record of one image of a unit.
+
+    Always: unit, patient, study, missing, reason ("" unless a file failed), file (which of the cell's), path_hash. Where not missing: array
+    (s h w c) with scale and offset, mask (s,), affine (4 x 4) and shape of the source, transforms (named steps, see `inverse`), reference
+    (whose grid it is on), volume_ml (masks: marked voxels x their volume, on the file's own grid; else None).
+    """
     paths = job.paths.get(name, ())
     record = {"unit": job.unit, "patient": job.patient, "study": job.study, "missing": not paths, "reason": "", "file": 0}
     record["path_hash"] = hashlib.sha256("|".join(paths).encode()).hexdigest()[:16]
@@ -112,14 +119,29 @@ def content(record: dict) -> str:
     return seen.hexdigest()[:16]
 
 
-def fingerprint(plan: Plan, job: Job, name: str, failed: bool) -> str:
-    """Sizes of the files behind a record, with their times where they failed: a mended or replaced file is prepared again."""
-    mask = job.paths.get(plan.images[name]["brain_mask"], ())
+def fell_back(plan: Plan, job: Job, name: str, record: dict) -> bool:
+    """Whether a registered image lies on another grid than that of the patient's first reference, whose file could not be used."""
+    first = next((reference for reference in plan.references if job.paths.get(reference)), name)
+    return plan.images[name]["register"] and record.get("reference", first) not in (first, "")
+
+
+def fingerprint(plan: Plan, job: Job, name: str, timed: bool, sizes: dict) -> str:
+    """Sizes of the files behind a record, its references' among them: a replaced file is prepared again.
+
+    timed: with times of change, for records that a failed file had a part in: a mended file may have its old size.
+    sizes: path -> what was found, so that no file is asked for twice.
+    """
+    settings = plan.images[name]
+    names = [name, settings["brain_mask"]]
+    for reference in plan.references if settings["register"] else ():
+        names += [reference, plan.images[reference]["brain_mask"]]
     found = []
-    for path in (*job.paths.get(name, ()), *mask):
-        try:
-            status = os.stat(path)
-            found.append(f"{status.st_size}@{status.st_mtime_ns}" if failed else str(status.st_size))
-        except OSError:
-            found.append("absent")
+    for path in dict.fromkeys(path for each in names for path in job.paths.get(each, ())):
+        if path not in sizes:
+            try:
+                sizes[path] = os.stat(path)
+            except OSError:
+                sizes[path] = None
+        status = sizes[path]
+        found.append("absent" if status is None else f"{status.st_size}@{status.st_mtime_ns}" if timed else str(status.st_size))
     return " ".join(found)

@@ -77,6 +77,8 @@ def check_settings(name: str, settings: dict):
             raise InputError(f"images.{name}.{key} is '{settings[key]}'.{nearest(settings[key], known)}")
     if len(settings["shape"]) != 3 or min(settings["shape"]) < 1 or len(settings["spacing"]) != 3:
         raise InputError(f"images.{name}: shape and spacing are three numbers (slices, rows, columns), shape at least 1.")
+    if settings["normalise"] == "window" and not settings["window"][1] > settings["window"][0]:
+        raise InputError(f"images.{name}.window {tuple(settings['window'])}: the second value must be the larger one.")
 
 
 def image_digest(plan: Plan, name: str, cohort_digest: str) -> str:

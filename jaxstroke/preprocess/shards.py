@@ -28,9 +28,9 @@ def make_images(plan: Plan, jobs, folders: dict[str, str], digests: dict[str, st
     size = max(SMALLEST_SHARD, -(-len(jobs) // MOST_SHARDS))
     groups = [jobs[start : start + size] for start in range(0, len(jobs), size)]
     shards = {records.shard_name(index, len(groups)): group for index, group in enumerate(groups)}
-    wanted, unfinished = collections.defaultdict(dict), []
+    wanted, unfinished, sizes = collections.defaultdict(dict), [], {}
     for image, folder in folders.items():
-        done = finished_shards(plan, image, folder, digests[image], shards)
+        done = finished_shards(plan, image, folder, digests[image], shards, sizes)
         if done is None:
             continue
         unfinished.append(image)
@@ -44,7 +44,7 @@ def make_images(plan: Plan, jobs, folders: dict[str, str], digests: dict[str, st
     return made
 
 
-def finished_shards(plan: Plan, image: str, folder: str, digest: str, shards: dict) -> set[str] | None:
+def finished_shards(plan: Plan, image: str, folder: str, digest: str, shards: dict, sizes: dict) -> set[str] | None:
     """Names of the shards of an image that are whole and whose source files are as they were; None where the folder is complete.
 
     A complete folder that is not what its manifest says was changed by someone: refused. An incomplete one is simply continued.
@@ -62,7 +62,7 @@ def finished_shards(plan: Plan, image: str, folder: str, digest: str, shards: di
         whole = whole and entry["units"] == [job.unit for job in jobs]
         if manifest is not None and not whole:
             raise InputError(f"{path} is gone or not as it was written: {cure}")
-        if whole and entry["sources"] == sources(plan, image, jobs, entry):
+        if whole and entry["sources"] == sources(plan, image, jobs, entry, sizes):
             done.add(name)
     if manifest is None or len(done) < len(shards):
         reopen(folder, [entries[name] for name in done if name in entries])
@@ -70,10 +70,9 @@ def finished_shards(plan: Plan, image: str, folder: str, digest: str, shards: di
     return None
 
 
-def sources(plan: Plan, image: str, jobs, entry: dict) -> list[str]:
-    """Fingerprints of the files behind a shard as they are now."""
-    failed = {failure["unit"] for failure in entry["failures"]}
-    return [fingerprint(plan, job, image, job.unit in failed) for job in jobs]
+def sources(plan: Plan, image: str, jobs, entry: dict, sizes: dict) -> list[str]:
+    """Fingerprints of the files behind a shard as they are now; sizes as in `fingerprint`."""
+    return [fingerprint(plan, job, image, job.unit in entry["timed"], sizes) for job in jobs]
 
 
 def reopen(folder: str, entries: list[dict]):

@@ -41,11 +41,6 @@ class Engine:
         """Shapes of what is kept of a finished run."""
         return self.abstract_state()["best"]
 
-    def compiled(self) -> dict[str, int]:
-        """How often each function was compiled; 1 each when shapes never change."""
-        names = ("take_train", "take_eval", "train_step", "forward", "keep_best")
-        return {name: getattr(self, name)._cache_size() for name in names}
-
     def predict(self, variables: dict, fitted: dict, rows: np.ndarray) -> dict:
         """Outputs of one run for rows of the cohort, in order: {"logits": {task: n k}, "parts": {part: {"logits", "present"}}} in numpy."""
         variables, fitted = ([jax.tree.map(np.asarray, tree)] * self.slots for tree in (variables, fitted))

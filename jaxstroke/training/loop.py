@@ -11,13 +11,13 @@ import time
 import jax
 import numpy as np
 from etils import epath
-from tqdm import tqdm
 
 from jaxstroke.errors import InputError
 from jaxstroke.feed import plan
-from jaxstroke.training import checkpoint, runs, step
+from jaxstroke.training import checkpoint, progress, runs, step
 from jaxstroke.training.engine import Engine, finished_runs
 from jaxstroke.training.log import Log
+from jaxstroke.training.progress import Slot
 
 logger = logging.getLogger("jaxstroke")
 SAMPLED = 16  # every so many steps the wait for data is timed; timing each would serialise host and device
@@ -25,19 +25,6 @@ SAMPLED = 16  # every so many steps the wait for data is timed; timing each woul
 
 class Stopped(Exception):
     """SIGTERM came: everything is saved, the same command resumes."""
-
-
-@dataclasses.dataclass
-class Slot:
-    """Progress of the run in one slot of the mesh; json in a checkpoint. `run` is its id, "" where the slot is empty."""
-
-    run: str = ""
-    epoch: int = 0
-    step: int = 0
-    watched: dict = dataclasses.field(default_factory=dict)  # part: smoothed validation loss
-    best: dict = dataclasses.field(default_factory=dict)  # part: lowest watched
-    best_epoch: dict = dataclasses.field(default_factory=dict)
-    sums: dict = dataclasses.field(default_factory=dict)  # training terms of the epoch so far
 
 
 def train(engine: Engine, config, todo: list[runs.Run], numbers: dict[str, dict], arrays: dict[str, np.ndarray], workdir: epath.Path, stop):
@@ -51,7 +38,7 @@ def train(engine: Engine, config, todo: list[runs.Run], numbers: dict[str, dict]
     log = Log(workdir, restored=chunk)
     state, slots = refill(engine, state, slots, [run for run in todo if run.id not in done])
     saved = time.monotonic()
-    bar = progress_bar(config, todo, numbers, done, slots)
+    bar = progress.progress_bar(config, todo, numbers, done, slots)
 
     def save():
         rolling.save(chunk, state, {"slots": [dataclasses.asdict(slot) for slot in slots], "done": sorted(done), "at": at})
@@ -66,20 +53,20 @@ def train(engine: Engine, config, todo: list[runs.Run], numbers: dict[str, dict]
             raise Stopped
         losses = validate(engine, state, slots, live, fitted)
         chunk, at = chunk + 1, 0
-        improved = watch(config, engine.parts, slots, losses)
+        improved = progress.watch(config, engine.parts, slots, losses)
         state = engine.keep_best(state, step.put(improved, engine.mesh))
         for place, slot in enumerate(slots):
             if not slot.run:
                 continue
-            log.write(epoch_line(chunk, slot, losses[place], engine.parts, timing))
+            log.write(progress.epoch_line(chunk, slot, losses[place], engine.parts, timing))
             slot.sums = {}
-            bar.set_postfix_str(f"{slot.run} epoch {slot.epoch} val {mean(losses[place]):.3f} wait {timing['wait_share']:.1%}")
-        ended = [place for place, slot in enumerate(slots) if slot.run and over(config, slot)]
+            bar.set_postfix_str(f"{slot.run} epoch {slot.epoch} val {progress.mean(losses[place]):.3f} wait {timing['wait_share']:.1%}")
+        ended = [place for place, slot in enumerate(slots) if slot.run and progress.over(config, slot)]
         for place in ended:
             slot = slots[place]
             finished.save(slot.run, jax.tree.map(lambda x, place=place: np.asarray(x)[place], state["best"]))
             done.add(slot.run)
-            bar.total -= (config.train.epochs - slot.epoch) * steps_of(numbers[slot.run], config)
+            bar.total -= (config.train.epochs - slot.epoch) * progress.steps_of(numbers[slot.run], config)
             slots[place] = Slot()
         state, slots = refill(engine, state, slots, [run for run in todo if run.id not in done])
         if ended or time.monotonic() - saved >= config.train.save_seconds:
@@ -99,13 +86,13 @@ def restore_or_start(engine: Engine, rolling: checkpoint.Rolling, by_id: dict[st
     if found is None:
         fresh = [engine.initial(0)] * engine.slots
         return step.put(stack(fresh), engine.mesh), [Slot() for _ in range(engine.slots)], set(), 0, 0
-    chunk, state, progress = found
-    slots = [Slot(**values) for values in progress["slots"]]
+    chunk, state, written = found
+    slots = [Slot(**values) for values in written["slots"]]
     unknown = sorted({slot.run for slot in slots if slot.run} - set(by_id))
     if unknown or len(slots) != engine.slots:
         raise InputError(f"the workdir's checkpoint holds other runs ({', '.join(unknown) or len(slots)}): use a new --workdir")
     logger.info("resumed at step %d (epoch %d of run %s)", slots[0].step, slots[0].epoch, slots[0].run or "none")
-    return state, slots, set(progress["done"]), chunk, progress["at"]
+    return state, slots, set(written["done"]), chunk, written["at"]
 
 
 def refill(engine: Engine, state, slots: list[Slot], waiting: list[runs.Run]):
@@ -161,18 +148,9 @@ def run_epoch(engine, config, state, slots, live, fitted, arrays, at, stop, bar)
             slot.step += bool((table[at, place] >= 0).any())
         at += 1
         bar.update(int((table[at - 1] >= 0).any((1, 2)).sum()))
-    add_sums(slots, jax.device_get(collected))
+    progress.add_sums(slots, jax.device_get(collected))
     total = timing["wait"] + timing["work"]
     return state, at, {"seconds": time.perf_counter() - began, "wait_share": timing["wait"] / total if total else 0.0}
-
-
-def add_sums(slots: list[Slot], collected: list[dict]):
-    """Add the terms of every step in order, in double precision, so that an epoch in two pieces gives the same numbers as in one."""
-    for sums in collected:
-        for name, (numerator, denominator) in sums.items():
-            for place, slot in enumerate(slots):
-                old = slot.sums.get(name, (0.0, 0.0))
-                slot.sums[name] = (old[0] + float(numerator[place]), old[1] + float(denominator[place]))
 
 
 def validate(engine: Engine, state, slots, live, fitted) -> list[dict[str, float | None]]:
@@ -184,80 +162,8 @@ def validate(engine: Engine, state, slots, live, fitted) -> list[dict[str, float
         rows = np.stack([table[i] if i < len(table) else np.full(engine.eval_batch, -1, np.int32) for table in tables])[:, None]
         batch = engine.take_eval(engine.data, rows, zeros, zeros)
         _, sums = engine.forward({"params": state["params"], "stats": state["stats"]}, fitted, batch)
-        add_sums(totals, [jax.tree.map(lambda x: np.asarray(x).sum(1), sums)])
-    return [part_losses(total.sums, engine.parts) for total in totals]
-
-
-def part_losses(sums: dict[str, tuple[float, float]], parts: tuple[str, ...]) -> dict[str, float | None]:
-    """{part: loss} from summed terms; None for a part without a labelled row."""
-    found = {}
-    for part in parts:
-        known = [(n, d) for name, (n, d) in sums.items() if name.rpartition("/")[0] == part and d > 0]
-        found[part] = sum(n / d for n, d in known) if known else None
-    return found
-
-
-def watch(config, parts, slots: list[Slot], losses) -> dict[str, np.ndarray]:
-    """Smooth the validation losses, note improvements: {part: `run` bool}. A loss that is not finite stops the program."""
-    improved = {part: np.zeros(len(slots), bool) for part in parts}
-    for place, (slot, values) in enumerate(zip(slots, losses, strict=True)):
-        if not slot.run:
-            continue
-        slot.epoch += 1
-        training = part_losses(slot.sums, parts)
-        for part in parts:
-            for kind, value in (("training", training[part]), ("validation", values[part])):
-                if value is not None and not np.isfinite(value):
-                    raise InputError(
-                        f"{kind} loss of '{part}' is {value} in run {slot.run}, epoch {slot.epoch}: lower config.optimizer.learning_rate "
-                        "or set config.train.dtype=float32; the last good checkpoint is kept"
-                    )
-            if values[part] is None:
-                continue
-            past = slot.watched.get(part, values[part])
-            slot.watched[part] = config.train.smoothing * past + (1 - config.train.smoothing) * values[part]
-            if slot.watched[part] < slot.best.get(part, np.inf):
-                slot.best[part], slot.best_epoch[part] = slot.watched[part], slot.epoch
-                improved[part][place] = True
-    return improved
-
-
-def over(config, slot: Slot) -> bool:
-    """All epochs done, or no part has improved for `train.patience` epochs."""
-    latest = max(slot.best_epoch.values(), default=0)
-    return slot.epoch >= config.train.epochs or slot.epoch - latest >= config.train.patience
-
-
-def epoch_line(chunk: int, slot: Slot, losses: dict, parts, timing: dict) -> dict:
-    return {
-        "run": slot.run,
-        "epoch": slot.epoch,
-        "step": slot.step,
-        "chunk": chunk,
-        "train_loss": {part: value for part, value in part_losses(slot.sums, parts).items() if value is not None},
-        "val_loss": {part: value for part, value in losses.items() if value is not None},
-        "best_epoch": dict(slot.best_epoch),
-        "seconds": round(timing["seconds"], 4),
-        "data_wait_share": round(timing["wait_share"], 4),
-    }
-
-
-def steps_of(fitted: dict, config) -> int:
-    """Updates an epoch of a run."""
-    return int(fitted["total_steps"]) // config.train.epochs
-
-
-def progress_bar(config, todo, numbers, done, slots) -> tqdm:
-    """Counts updates over all runs, with the time left."""
-    total = sum(int(numbers[run.id]["total_steps"]) for run in todo)
-    begun = {slot.run: slot.step for slot in slots}
-    initial = sum(int(numbers[run.id]["total_steps"]) if run.id in done else begun.get(run.id, 0) for run in todo)
-    return tqdm(total=total, initial=initial, desc=f"train {len(todo)} runs", unit="step", mininterval=1.0, dynamic_ncols=True)
-
-
-def mean(losses: dict) -> float:
-    known = [value for value in losses.values() if value is not None]
-    return sum(known) / len(known) if known else float("nan")
+        progress.add_sums(totals, [jax.tree.map(lambda x: np.asarray(x).sum(1), sums)])
+    return [progress.part_losses(total.sums, engine.parts) for total in totals]
 
 
 def stack(trees: list):

@@ -30,7 +30,7 @@ def clip_by_part(norm: float) -> optax.GradientTransformation:
 
     def update(gradients, state, params=None):
         def clipped(part):
-            scale = jnp.minimum(1.0, norm / jnp.maximum(optax.global_norm(part), 1e-12))
+            scale = jnp.minimum(1.0, norm / jnp.maximum(optax.tree.norm(part), 1e-12))
             return jax.tree.map(lambda g: g * scale, part)
 
         return {name: clipped(part) for name, part in gradients.items()}, state

@@ -1,8 +1,9 @@
 """The Stroke Outcome Optimization Project as published: OpenNeuro ds004889 (CC0) and its derivatives (C. Rorden, BSD-2).
 
 Absher et al. 2024, Sci Data 11:839. `lesions/bwsr<id>_lesion.nii.gz`: lesions drawn on DWI, in MNI space.
-`views/<id>_{axial,coronal,sagittal}.jpg`: three FLAIR slices at fixed positions **with the lesion painted over in red**; `red_pixels` counts the
-paint, and a network on the views must be compared with that count. Any folder of this layout will do, however few its patients; only `participants.tsv` must be there.
+`views/<id>_{axial,coronal,sagittal}.jpg`: three FLAIR slices at fixed positions **with the lesion painted over in red**; `red_pixels`
+counts the paint, and a network on the views must be compared with that count. Any folder of this layout will do, however few its
+patients; only `participants.tsv` must be there.
 """
 
 import concurrent.futures

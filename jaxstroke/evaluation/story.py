@@ -1,0 +1,128 @@
+"""What the report says: sentences, table rows and figures from `metrics.json` and its neighbours, ready for the template."""
+
+import pandas as pd
+
+from jaxstroke.evaluation import plots, sections
+from jaxstroke.evaluation.parts import tasks_of
+from jaxstroke.evaluation.wording import lead, main_model, model_name, outcome_words, p_words, show, size_words, span, task_order
+
+MANY = 50  # failed files listed in full
+
+
+def tell(content: dict, frame: pd.DataFrame, run: dict, cohort: dict, learning: str, failures: list[dict]) -> dict:
+    """Everything the template reads. cohort, learning and failures may be empty; the sections then say so."""
+    tasks = task_order(content, run)
+    primary = tasks[0]
+    cuts = {name: task.models for name, task in tasks_of(frame).items()}
+    return {
+        "title": run["config"].get("model", {}).get("name") or "model",
+        "primary": primary,
+        "outcomes": {task: outcome_words(run, task) for task in tasks},
+        "split": content["split"],
+        "headline": headline(content, primary),
+        "tasks": [task_story(content, task) for task in tasks],
+        "figures": sections.figures(content, cuts[primary], primary),
+        "thresholds": sections.thresholds(content, primary),
+        "learning": sections.learning(learning),
+        "flow": cohort.get("flow", []),
+        "missing": sections.missing(cohort),
+        "failures": failures[:MANY],
+        "failed": len(failures),
+        "config": sections.flatten(run["config"]),
+        "facts": sections.facts(run),
+        "bootstrap": content["bootstrap"],
+        "skipped": lead(content, primary)["skipped_folds"],
+    }
+
+
+def headline(content: dict, task: str) -> dict:
+    """The big number, its tiles and what they mean in plain words."""
+    numbers = lead(content, task)
+    value, best = numbers["auc"]["value"], numbers.get("attainable_auc")
+    sentences = []
+    if value is not None:
+        pair = "one with the outcome and one without" if numbers["events"] is not None else "one above and one below a cut-off"
+        sentences.append(
+            f"Of two patients, {pair}, the model ranks the first higher in {100 * value:.0f} of 100 pairs; 50 is chance, 100 is perfect."
+        )
+    if best is not None and value is not None:
+        sentences.append(
+            f"On these very patients the true log-odds, which nobody knows in real data, reach {show(best)}: "
+            f"the network is {show(abs(best - value))} {'below' if value < best else 'above'} what is attainable."
+        )
+    sentences += [against_words(pair) for pair in content["paired"] if pair["task"] == task and pair["b"].startswith("clinical")]
+    return {
+        "model": model_name(main_model(content, task)), "size": size_words(content, task), "auc": show(value),
+        "ci95": span(numbers["auc"]["ci95"]), "attainable": show(best), "has_attainable": best is not None,
+        "sentences": [sentence for sentence in sentences if sentence],
+        "tiles": tiles(numbers), "ablations": [(name.replace("_", " "), show(v, sign=True)) for name, v in ablations(numbers)],
+    }  # fmt: skip
+
+
+def ablations(numbers: dict) -> list[tuple[str, float | None]]:
+    """What the attainable AUC loses without each source of information, as a negative change."""
+    return [(name, None if value is None else -value) for name, value in numbers.get("ablations", {}).items()]
+
+
+def against_words(pair: dict) -> str:
+    """One paired comparison as a sentence that does not claim more than the interval allows."""
+    if pair["auc_difference"] is None or pair["ci95"] is None:
+        return ""
+    low, high = pair["ci95"]
+    verdict = "more than chance explains" if low > 0 or high < 0 else "not more than chance explains"
+    direction = "above" if pair["auc_difference"] >= 0 else "below"
+    p = p_words(pair["p_delong"])
+    return (
+        f"Its AUC is {show(abs(pair['auc_difference']))} {direction} that of {model_name(pair['b']).lower()} "
+        f"(difference {show(low, sign=True)} to {show(high, sign=True)}, DeLong p {p if p.startswith('<') else '= ' + p}): {verdict}."
+    )
+
+
+def tiles(numbers: dict) -> list[tuple[str, str, str]]:
+    """(name, value, explanation) of the numbers beside the AUC."""
+    again = numbers["recalibrated"]
+    beside = f"recalibrated {show(again['brier'])}" if again else "squared error, lower is better"
+    found = [("Brier score", show(numbers["brier"]), beside)]
+    if numbers["events"] is None:
+        found += [("Weighted kappa", show(numbers["qwk"]), "agreement of levels"), ("Mean error", show(numbers["mae"], 2), "levels")]
+        return found
+    slope = numbers["calibration"]["slope"]
+    return [
+        *found,
+        ("Calibration slope", show(slope, 2), f"recalibrated {show(again['calibration']['slope'], 2)}" if again else "1 is calibrated"),
+        ("Sensitivity", show(numbers["sensitivity"], 2), "at thresholds from validation"),
+        ("Specificity", show(numbers["specificity"], 2), "at the same thresholds"),
+    ]
+
+
+def model_rows(content: dict, task: str) -> list[dict]:
+    """The table of models: the main one, then the others as they come in the file."""
+    paired = {pair["b"]: pair for pair in content["paired"] if pair["task"] == task}
+    first = main_model(content, task)
+    order = [first, *(model for model in content["models"] if model != first and task in content["models"][model])]
+    rows = []
+    for model in order:
+        numbers, pair = content["models"][model][task], paired.get(model, {"auc_difference": None, "ci95": None, "p_delong": None})
+        low_high = pair["ci95"] and [-pair["ci95"][1], -pair["ci95"][0]]
+        difference = None if pair["auc_difference"] is None else -pair["auc_difference"]
+        rows.append({
+            "model": model, "name": model_name(model), "main": model == first, "n": numbers["n"], "value": numbers["auc"]["value"],
+            "auc": show(numbers["auc"]["value"]), "ci95": span(numbers["auc"]["ci95"]), "limits": numbers["auc"]["ci95"],
+            "pooled": show(numbers["auc_pooled"]), "auprc": show(numbers["auprc"]), "brier": show(numbers["brier"]),
+            "slope": show(numbers["calibration"]["slope"], 2), "ece": show(numbers["calibration"]["ece"]),
+            "qwk": show(numbers.get("qwk")), "mae": show(numbers["mae"], 2),
+            "against": show(difference, sign=True), "against_ci95": span(low_high), "p": p_words(pair["p_delong"]),
+        })  # fmt: skip
+    return rows
+
+
+def task_story(content: dict, task: str) -> dict:
+    """The table of a task with its small forest lines."""
+    rows = model_rows(content, task)
+    bounds = [bound for row in rows for bound in (row["limits"] or [row["value"]]) if bound is not None]
+    low, high = (min(0.5, *bounds), max(0.9, *bounds)) if bounds else (0.5, 1.0)
+    for row in rows:
+        row["bar"] = plots.interval_bar(row["value"], row["limits"], low, high, rows[0]["value"], "s0" if row["main"] else "s4")
+    numbers = lead(content, task)
+    cuts = [(cut, cell["events"], show(cell["value"]), span(cell["ci95"])) for cut, cell in numbers.get("auc_cuts", {}).items()]
+    return {"name": task, "rows": rows, "ordinal": numbers["events"] is None, "cuts": cuts, "size": size_words(content, task)}

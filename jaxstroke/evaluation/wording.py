@@ -1,0 +1,55 @@
+"""Numbers and names in plain words, for the report and the terminal."""
+
+
+def task_order(content: dict, run: dict | None = None) -> list[str]:
+    """Tasks, the primary one (`evaluate.primary`) first."""
+    tasks = list(dict.fromkeys(task for tasks in content["models"].values() for task in tasks))
+    primary = (run or {}).get("config", {}).get("evaluate", {}).get("primary", "")
+    return [primary, *(task for task in tasks if task != primary)] if primary in tasks else tasks
+
+
+def main_model(content: dict, task: str) -> str:
+    """`network`, or the first model where a file holds only others."""
+    return "network" if task in content["tasks"] else next(m for m, tasks in content["models"].items() if task in tasks)
+
+
+def lead(content: dict, task: str) -> dict:
+    """The numbers of the main model."""
+    return content["models"][main_model(content, task)][task]
+
+
+def show(value: float | None, digits: int = 3, sign: bool = False) -> str:
+    """A number as text, a dash where undefined, a true minus."""
+    return "–" if value is None else f"{value:{'+' if sign else ''}.{digits}f}".replace("-", "−")
+
+
+def span(ci95: list[float] | None, digits: int = 3) -> str:
+    return "–" if ci95 is None else f"{show(ci95[0], digits)} to {show(ci95[1], digits)}"
+
+
+def p_words(p: float | None) -> str:
+    return "–" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def model_name(model: str) -> str:
+    """A model in plain words."""
+    plain = {"network": "Network", "clinical_logistic": "Clinical logistic regression"}
+    plain["clinical_volume_logistic"] = "Clinical + lesion volume, logistic regression"
+    kinds = {"rule": "Fusion rule", "module": "Module", "column": "Column"}
+    kind, _, name = model.partition(":")
+    return plain.get(model) or (f"{kinds[kind]}: {name.replace('_', ' ')}" if kind in kinds and name else model)
+
+
+def outcome_words(run: dict, task: str) -> str:
+    """The label's definition, as `mrs > 2`, from the config; empty where it holds none."""
+    rule = run["config"].get("cohort", {}).get("outcomes", {}).get(task)
+    if not rule:
+        return ""
+    return f"levels of {rule[0]}, cut at {', '.join(map(str, rule[2]))}" if rule[1] == "ordinal" else f"{rule[0]} {rule[1]} {rule[2]}"
+
+
+def size_words(content: dict, task: str) -> str:
+    numbers = lead(content, task)
+    counted = "" if numbers["events"] is None else f", {numbers['events']} with the outcome"
+    units = "" if numbers["patients"] == numbers["n"] else f" ({numbers['n']} studies)"
+    return f"{numbers['patients']} patients{units}{counted}"

@@ -1,0 +1,102 @@
+"""How far each run has come: sums of an epoch, the watched losses, when a run is over, and what is written of it."""
+
+import dataclasses
+
+import numpy as np
+from tqdm import tqdm
+
+from jaxstroke.errors import InputError
+
+
+@dataclasses.dataclass
+class Slot:
+    """Progress of the run in one slot of the mesh; json in a checkpoint. `run` is its id, "" where the slot is empty."""
+
+    run: str = ""
+    epoch: int = 0
+    step: int = 0
+    watched: dict = dataclasses.field(default_factory=dict)  # part: smoothed validation loss
+    best: dict = dataclasses.field(default_factory=dict)  # part: lowest watched
+    best_epoch: dict = dataclasses.field(default_factory=dict)
+    sums: dict = dataclasses.field(default_factory=dict)  # training terms of the epoch so far
+
+
+def add_sums(slots: list[Slot], collected: list[dict]):
+    """Add the terms of every step in order, in double precision, so that an epoch in two pieces gives the same numbers as in one."""
+    for sums in collected:
+        for name, (numerator, denominator) in sums.items():
+            for place, slot in enumerate(slots):
+                old = slot.sums.get(name, (0.0, 0.0))
+                slot.sums[name] = (old[0] + float(numerator[place]), old[1] + float(denominator[place]))
+
+
+def part_losses(sums: dict[str, tuple[float, float]], parts: tuple[str, ...]) -> dict[str, float | None]:
+    """{part: loss} from summed terms; None for a part without a labelled row."""
+    found = {}
+    for part in parts:
+        known = [(n, d) for name, (n, d) in sums.items() if name.rpartition("/")[0] == part and d > 0]
+        found[part] = sum(n / d for n, d in known) if known else None
+    return found
+
+
+def watch(config, parts, slots: list[Slot], losses) -> dict[str, np.ndarray]:
+    """Smooth the validation losses, note improvements: {part: `run` bool}. A loss that is not finite stops the program."""
+    improved = {part: np.zeros(len(slots), bool) for part in parts}
+    for place, (slot, values) in enumerate(zip(slots, losses, strict=True)):
+        if not slot.run:
+            continue
+        slot.epoch += 1
+        training = part_losses(slot.sums, parts)
+        for part in parts:
+            for kind, value in (("training", training[part]), ("validation", values[part])):
+                if value is not None and not np.isfinite(value):
+                    raise InputError(
+                        f"{kind} loss of '{part}' is {value} in run {slot.run}, epoch {slot.epoch}: lower config.optimizer.learning_rate "
+                        "or set config.train.dtype=float32; the last good checkpoint is kept"
+                    )
+            if values[part] is None:
+                continue
+            past = slot.watched.get(part, values[part])
+            slot.watched[part] = config.train.smoothing * past + (1 - config.train.smoothing) * values[part]
+            if slot.watched[part] < slot.best.get(part, np.inf):
+                slot.best[part], slot.best_epoch[part] = slot.watched[part], slot.epoch
+                improved[part][place] = True
+    return improved
+
+
+def over(config, slot: Slot) -> bool:
+    """All epochs done, or no part has improved for `train.patience` epochs."""
+    latest = max(slot.best_epoch.values(), default=0)
+    return slot.epoch >= config.train.epochs or slot.epoch - latest >= config.train.patience
+
+
+def epoch_line(chunk: int, slot: Slot, losses: dict, parts, timing: dict) -> dict:
+    return {
+        "run": slot.run,
+        "epoch": slot.epoch,
+        "step": slot.step,
+        "chunk": chunk,
+        "train_loss": {part: value for part, value in part_losses(slot.sums, parts).items() if value is not None},
+        "val_loss": {part: value for part, value in losses.items() if value is not None},
+        "best_epoch": dict(slot.best_epoch),
+        "seconds": round(timing["seconds"], 4),
+        "data_wait_share": round(timing["wait_share"], 4),
+    }
+
+
+def steps_of(fitted: dict, config) -> int:
+    """Updates an epoch of a run."""
+    return int(fitted["total_steps"]) // config.train.epochs
+
+
+def progress_bar(config, todo, numbers, done, slots) -> tqdm:
+    """Counts updates over all runs, with the time left."""
+    total = sum(int(numbers[run.id]["total_steps"]) for run in todo)
+    begun = {slot.run: slot.step for slot in slots}
+    initial = sum(int(numbers[run.id]["total_steps"]) if run.id in done else begun.get(run.id, 0) for run in todo)
+    return tqdm(total=total, initial=initial, desc=f"train {len(todo)} runs", unit="step", mininterval=1.0, dynamic_ncols=True)
+
+
+def mean(losses: dict) -> float:
+    known = [value for value in losses.values() if value is not None]
+    return sum(known) / len(known) if known else float("nan")

@@ -1,0 +1,107 @@
+import json
+import re
+import xml.etree.ElementTree as tree
+
+import pytest
+
+from jaxstroke.errors import InputError
+from jaxstroke.evaluation import predictions, report
+
+SECTIONS = ("headline", "models", "roc", "calibration", "thresholds", "learning", "patients", "missing", "failures", "methods", "config")
+
+
+def workdir(folder, frame, attainable=""):
+    folder.mkdir(parents=True, exist_ok=True)
+    predictions.write(folder / "predictions.csv", frame)
+    config = {"model": {"name": "mri_cnn_lstm"}, "evaluate": {"bootstrap": 60, "attainable": attainable, "primary": "poor"}}
+    config["cohort"] = {"outcomes": {"poor": ["mrs", ">", 2], "mrs": ["mrs", "ordinal", [1, 2, 3]]}}
+    (folder / "run.json").write_text(json.dumps({"config": config, "versions": {"jax": "0.10.2"}, "command": "python -m jaxstroke.main"}))
+    return folder
+
+
+def add_optional(folder):
+    line = {"run": "r0-f0-s0", "step": 3, "train_loss": {"dwi": 0.7}, "val_loss": {"dwi": 0.8}}
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line | {"epoch": epoch}) + "\n" for epoch in range(4)))
+    (folder / "cohort.json").write_text(json.dumps({"flow": [["rows in the table", 80], ["used", 60]], "missing": {"bmi": 6}, "n": 60}))
+    (folder / "prepare_report.csv").write_text("patient_id,image,path,reason\n007,dwi,scans/<b>.nii,truncated\n")
+
+
+def test_one_file_without_outside_resources(tmp_path, simulated):
+    folder = workdir(tmp_path / "run", simulated(ordinal=True, models=("network", "clinical_logistic", "column:<i>x</i>")))
+    add_optional(folder)
+    page = report.write_report(folder).read_text()
+    for section in SECTIONS:
+        assert f'id="{section}"' in page
+    assert not re.search(r"<script|<link|<img|@import|url\(|src=|https?://", page)
+    assert "not a medical device" in page and "mrs &gt; 2" in page and "rows in the table" in page
+    assert "scans/&lt;b&gt;.nii" in page and "<i>x</i>" not in page and ">007<" in page
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert f"{metrics['tasks']['poor']['auc']['value']:.3f}" in page
+    for svg in re.findall(r"<svg.*?</svg>", page, re.DOTALL):
+        tree.fromstring(svg)
+    targets = re.findall(r'href="#([^"]+)"', page)
+    assert targets and all(f'id="{target}"' in page for target in targets)
+
+
+def test_only_the_two_files_are_needed(tmp_path, simulated):
+    folder = workdir(tmp_path / "run", simulated())
+    page = report.write_report(folder).read_text()
+    assert "No metrics.jsonl" in page and "No cohort.json" in page
+    (folder / "prepare_report.csv").write_text("")
+    content = report.write_metrics(folder)
+    assert report.write_report(folder, content).read_text() == page
+    assert json.loads((folder / "metrics.json").read_text())["tasks"]["poor"]["recalibrated"]  # fitted here where the file has none
+
+
+@pytest.mark.parametrize("case", ["no network", "one class", "scores", "ordinal only", "no validation"])
+def test_hard_cases_give_a_page(tmp_path, simulated, case):
+    frame = simulated(ordinal=True)
+    if case == "no network":
+        frame = frame[frame["model"] != "network"]
+    elif case == "one class":
+        frame = frame.assign(label=frame["label"].where(frame["task"] == "mrs", 1.0))
+    elif case == "scores":
+        frame = frame.assign(logit=frame["logit"].where(frame["model"] != "network"))
+    elif case == "ordinal only":
+        frame = frame[frame["task"] == "mrs"]
+    else:
+        frame = frame[frame["split"] == "test"]
+    page = report.write_report(workdir(tmp_path / "run", frame)).read_text()
+    assert not re.search(r"\b(nan|None|inf)\b", re.sub(r"<style>.*?</style>", "", page, flags=re.DOTALL))
+
+
+def test_attainable_is_printed_beside_the_auc(tmp_path, simulated):
+    folder = workdir(tmp_path / "run", simulated(models=("network", "column:true", "column:true_without_age")), "true")
+    metrics = report.write_metrics(folder)
+    page = report.write_report(folder).read_text()
+    assert f"attainable {metrics['tasks']['poor']['attainable_auc']:.3f}" in page and "without age" in page
+
+
+def test_an_external_folder_uses_the_trained_run(tmp_path, simulated):
+    trained = workdir(tmp_path / "run", simulated())
+    outside = workdir(trained / "external" / "abc", simulated(seed=4))
+    (outside / "run.json").unlink()
+    frame = predictions.read(outside / "predictions.csv")
+    predictions.write(outside / "predictions.csv", frame.assign(split=frame["split"].replace("test", "external")))
+    assert "external validation" in report.write_report(outside).read_text()
+
+
+def test_a_folder_that_is_no_workdir_is_named(tmp_path, simulated):
+    folder = workdir(tmp_path / "a" / "b" / "run", simulated())
+    (folder / "run.json").write_text("{")
+    with pytest.raises(InputError, match=r"run\.json is not readable"):
+        report.write_report(folder)
+    (folder / "run.json").unlink()
+    with pytest.raises(InputError, match=r"no run\.json"):
+        report.write_report(folder)
+
+
+def test_the_same_files_give_the_same_bytes(tmp_path, simulated):
+    folder = workdir(tmp_path / "run", simulated())
+    first = report.write_report(folder).read_bytes()
+    assert report.write_report(folder).read_bytes() == first
+
+
+def test_console_table_lists_every_model(tmp_path, simulated):
+    text = report.console_table(report.write_metrics(workdir(tmp_path / "run", simulated(ordinal=True))))
+    assert "Network" in text and "Clinical logistic regression" in text and text.count("95 % interval") == 2

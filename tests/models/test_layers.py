@@ -1,0 +1,81 @@
+"""Layers against the compiler's own operations, and masks that must not leak."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jaxstroke.models import layers
+
+
+@settings(deadline=None, max_examples=12)
+@given(st.integers(1, 3), st.integers(2, 9), st.integers(2, 9), st.integers(1, 4), st.integers(1, 5))
+def test_conv_pool_forms_agree_in_value_and_gradients(n, h, w, i, o):
+    x = jax.random.normal(jax.random.key(0), (n, h, w, i))
+    kernel = jax.random.normal(jax.random.key(1), (3, 3, i, o))
+
+    def loss(form):
+        return lambda x, kernel: (form(x, kernel) ** 2).sum()
+
+    native, blocks = (jax.value_and_grad(loss(form), (0, 1))(x, kernel) for form in (layers.conv_pool_native, layers.conv_pool_blocks))
+    for a, b in zip(jax.tree.leaves(native), jax.tree.leaves(blocks), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-3)
+
+
+def test_max_pool_shares_gradient_between_ties():
+    gradient = jax.grad(lambda x: layers.max_pool(x).sum())(jnp.ones((1, 2, 2, 1)))
+    np.testing.assert_allclose(gradient, np.full((1, 2, 2, 1), 0.25))
+
+
+def test_lstm_equals_flax_on_prefix_masks():
+    """Same gates and order as flax's OptimizedLSTMCell, once its kernels are laid side by side; the forget bias of 1 is added by hand."""
+    x = jax.random.normal(jax.random.key(0), (4, 6, 5))
+    lengths = jnp.array([6, 3, 1, 5])
+    mask = (jnp.arange(6) < lengths[:, None]).astype(jnp.float32)
+    ours = layers.MaskedLSTM(3)
+    variables = ours.init(jax.random.key(1), x, mask)
+    kernel, bias, recurrent = variables["params"]["input"]["kernel"], variables["params"]["input"]["bias"], variables["params"]["recurrent"]
+    theirs = {"params": {"cell": {}}}
+    for place, gate in enumerate("ifgo"):
+        part = slice(3 * place, 3 * place + 3)
+        theirs["params"]["cell"][f"i{gate}"] = {"kernel": kernel[:, part]}
+        theirs["params"]["cell"][f"h{gate}"] = {"kernel": recurrent[:, part], "bias": bias[part] + (1.0 if gate == "f" else 0.0)}
+    reference = nn.RNN(nn.OptimizedLSTMCell(3), return_carry=True)
+    (_, hidden), _ = reference.apply(theirs, x, seq_lengths=lengths)
+    np.testing.assert_allclose(ours.apply(variables, x, mask), hidden, atol=1e-6)
+
+
+def test_lstm_ignores_padding_wherever_it_is():
+    x = jax.random.normal(jax.random.key(0), (2, 4, 5))
+    net = layers.MaskedLSTM(3)
+    variables = net.init(jax.random.key(1), x, jnp.ones((2, 4)))
+    plain = net.apply(variables, x, jnp.ones((2, 4)))
+    noise = 100 * jax.random.normal(jax.random.key(2), (2, 2, 5))
+    spread = jnp.concatenate([noise[:, :1], x[:, :2], noise[:, 1:], x[:, 2:]], 1)
+    mask = jnp.array([[0, 1, 1, 0, 1, 1]] * 2, jnp.float32)
+    np.testing.assert_array_equal(net.apply(variables, spread, mask), plain)
+    gradient = jax.grad(lambda s: net.apply(variables, s, mask).sum())(spread)
+    assert float(jnp.abs(gradient[:, [0, 3]]).max()) == 0.0
+    assert float(jnp.abs(gradient[:, 1]).max()) > 0.0
+
+
+def test_dropout_keeps_the_mean_and_depends_on_the_row_key_only():
+    keys = jax.random.split(jax.random.key(0), 6)
+    x = jnp.ones((6, 4000))
+    y = layers.dropout(x, 0.3, keys, site=2)
+    assert abs(float(y.mean()) - 1.0) < 0.02
+    np.testing.assert_array_equal(layers.dropout(x[3:], 0.3, keys[3:], site=2), y[3:])
+    assert not np.array_equal(layers.dropout(x, 0.3, keys, site=3), y)
+    assert layers.dropout(x, 0.3, None, site=2) is x
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_conv_pool_computes_in_the_asked_dtype_with_float32_parameters(dtype):
+    net = layers.ConvPool(4, jnp.dtype(dtype))
+    x = jnp.ones((2, 6, 6, 1))
+    variables = net.init(jax.random.key(0), x)
+    assert net.apply(variables, x).dtype == dtype
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(variables))
