@@ -70,14 +70,16 @@ def own(config):
 
 def demo(config):
     """A synthetic cohort whose attainable AUC is known."""
-    modules(config, shape=(12, 32, 32), spacing=(10.0, 6.4, 6.4))
+    modules(config, shape=(8, 24, 24), spacing=(15.0, 8.5, 8.5))
     small(config)
+    config.model.widths = (8, 16, 32)
+    config.train.epochs = 20
     config.cohort.recipe = "synthetic"
     config.model.fusion = "stacked"
     config.evaluate.comparators.volume = "lesion"
     config.evaluate.attainable = "true_logit"
     config.images.lesion = settings.image(
-        "lesion", shape=(12, 32, 32), spacing=(10.0, 6.4, 6.4), normalise="mask", brain_mask="none", dtype="uint8"
+        "lesion", shape=(8, 24, 24), spacing=(15.0, 8.5, 8.5), normalise="mask", brain_mask="none", dtype="uint8"
     )
     config.model.images = ("dwi", "adc", "flair", "tmax")
 
@@ -108,10 +110,10 @@ def soop(config):
     config.images = ConfigDict(
         {
             "lesion": settings.image(
-                "lesion", shape=(16, 48, 48), spacing=(8.5, 4.0, 4.0), normalise="mask", register=False, brain_mask="none", dtype="uint8"
+                "lesion", shape=(12, 40, 40), spacing=(11.4, 4.8, 4.8), normalise="mask", register=False, brain_mask="none", dtype="uint8"
             ),
             "views": settings.image(
-                "views", shape=(3, 64, 64), channels=3, normalise="photograph", register=False, brain_mask="none", dtype="uint8"
+                "views", shape=(3, 48, 48), channels=3, normalise="photograph", register=False, brain_mask="none", dtype="uint8"
             ),
         }
     )

@@ -97,8 +97,9 @@ def report(workdir: epath.Path) -> int:
     """Metrics and report from the files of a workdir, without JAX."""
     from jaxstroke.evaluation import report as reports
 
-    print(reports.console_table(reports.write_metrics(workdir)))
-    print(f"report: {reports.write_report(workdir)}")
+    metrics = reports.write_metrics(workdir)
+    print(reports.console_table(metrics))
+    print(f"report: {reports.write_report(workdir, metrics)}")
     return 0
 
 

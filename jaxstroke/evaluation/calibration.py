@@ -92,9 +92,14 @@ def decisions(frame: pd.DataFrame) -> dict:
 
 def add_recalibrated(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with `recalibrated` filled where the (model, task, repeat, fold, seed) has labelled val rows; the rest as it was."""
+    return apply_decisions(frame, decisions(frame))
+
+
+def apply_decisions(frame: pd.DataFrame, chosen: dict) -> pd.DataFrame:
+    """The frame with `recalibrated` filled by numbers of `decisions`, also those of a trained workdir on new patients."""
     fitted = [
         (model, task, line["repeat"], line["fold"], line["seed"], line["intercept"], line["slope"])
-        for model, tasks in decisions(frame).items()
+        for model, tasks in chosen.items()
         for task, lines in tasks.items()
         for line in lines
         if line["intercept"] is not None

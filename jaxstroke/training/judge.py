@@ -78,7 +78,8 @@ def frames(config, loaded, one: scores.Score, rows: np.ndarray, run: runs.Run, s
     ordinal = config.cohort.outcomes[one.task][1] == "ordinal"
     found = []
     for cut in range(one.probability.shape[1]):
-        known = np.isfinite(one.probability[:, cut])
+        # Modules and columns say nothing of patients without them; a network that has diverged must not lose patients silently.
+        known = np.isfinite(one.probability[:, cut]) | (not one.model.startswith(("module:", "column:")))
         chosen = rows[known]
         found.append(
             predictions.block(

@@ -16,7 +16,7 @@ from jaxstroke import config as settings
 from jaxstroke import workdir as work
 from jaxstroke.cohort import splits, table
 from jaxstroke.errors import InputError
-from jaxstroke.evaluation import calibration, predictions
+from jaxstroke.evaluation import calibration, predictions, report
 from jaxstroke.feed import load
 from jaxstroke.preprocess import clinical, prepare
 from jaxstroke.training import engine as engines
@@ -125,11 +125,9 @@ def finish(config, workdir: epath.Path, ready: Ready):
     """predictions.csv, model.json, metrics.json, report.html."""
     logger.info("fusion and comparators")
     judge.judge(ready.engine, config, ready.todo, ready.numbers, ready.loaded, workdir)
-    from jaxstroke.evaluation import report
-
     metrics = report.write_metrics(workdir)
     print(report.console_table(metrics))
-    print(f"report: {report.write_report(workdir)}")
+    print(f"report: {report.write_report(workdir, metrics)}")
 
 
 def predict(config, workdir: epath.Path, cohort_table: str, output: str):
