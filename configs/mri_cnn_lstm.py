@@ -73,7 +73,9 @@ def demo(config):
     modules(config, shape=(8, 24, 24), spacing=(15.0, 8.5, 8.5))
     small(config)
     config.model.widths = (8, 16, 32)
-    config.train.epochs = 20
+    config.train.batch_size = 8
+    config.train.epochs = 10
+    config.optimizer.learning_rate = 3e-3
     config.cohort.recipe = "synthetic"
     config.model.fusion = "stacked"
     config.evaluate.comparators.volume = "lesion"
@@ -141,7 +143,7 @@ def ist(config):
     config.clinical.numeric = ("rdelay", "age", "rsbp")
     deficits = [f"rdef{number}" for number in range(1, 9)]
     found = ("rconsc", "sex", "rsleep", "ratrial", "rct", "rvisinf", "rhep24", "rasp3", *deficits, "stype")
-    config.clinical.categorical = ConfigDict({name: () for name in found})
+    config.clinical.categorical = ConfigDict(dict.fromkeys(found, ()))
     config.model.name = "clinical_mlp"
     config.model.fusion = "none"
     config.model.fusion_column = ""

@@ -47,8 +47,8 @@ class Image:
 def read_image(path) -> Image:
     """Read a .nii, .nii.gz, .png or .jpg file.
 
-    Raises ReadError where the file is absent, empty, truncated or of another kind, where it holds no voxel, only zeros, NaN or Inf, more
-    than four axes or colour in a volume, or where its affine cannot be inverted.
+    Raises ReadError where the file is absent, empty, truncated or of another kind, where it holds no voxel, NaN or Inf, more than
+    four axes or colour in a volume, or where its affine cannot be inverted.
     """
     name = str(path).lower()
     if not name.endswith(PICTURES + VOLUMES):
@@ -57,8 +57,6 @@ def read_image(path) -> Image:
     image = _picture(content) if name.endswith(PICTURES) else _volume(content)
     if image.array.dtype.kind == "f" and not np.isfinite(image.array).all():
         raise ReadError("it holds NaN or Inf")
-    if not image.array.any():
-        raise ReadError("it is zero everywhere")
     return image
 
 

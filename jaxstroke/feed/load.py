@@ -11,7 +11,7 @@ from jaxstroke.preprocess import clinical, prepare
 
 @dataclass(frozen=True)
 class Loaded:
-    """Rows of `arrays` follow `units`. schema: of the clinical array; cohort_schema: of all columns. volume_ml: of the comparator's image."""
+    """Rows of `arrays` follow `units`. schema: of the clinical array; cohort_schema: of all columns; volume_ml: n or None."""
 
     units: tuple[Unit, ...]
     arrays: dict[str, np.ndarray]

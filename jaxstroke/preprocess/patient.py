@@ -61,6 +61,8 @@ def prepare_image(plan: Plan, job: Job, name: str, cache: dict) -> dict:
         return record
     try:
         images = [read(job, name, place, cache) for place in range(len(paths))]
+        if plan.images[name]["normalise"] != "mask" and not any(image.array.any() for image in images):
+            raise ReadError("it is zero everywhere")  # a lesion mask may be: no lesion, 0 ml
         flat = [image.affine is None for image in images]
         if any(flat) and not all(flat):
             raise ReadError("pictures and volumes in one cell")

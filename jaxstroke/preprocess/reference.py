@@ -69,6 +69,8 @@ def foreground(plan: Plan, job: Job, name: str, array, affine, cache: dict) -> b
         mask = read(job, column, 0, cache)
     except ReadError as error:
         raise ReadError(f"its brain mask (column '{column}'): {error}") from None
+    if not mask.array.any():
+        raise ReadError(f"its brain mask (column '{column}') is zero everywhere")
     return brain.from_mask(mask.array, mask.affine)
 
 

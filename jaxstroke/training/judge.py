@@ -1,4 +1,4 @@
-"""From trained networks to `predictions.csv` and `model.json`: each fold's fusion and comparators, then every model on its test patients."""
+"""From trained networks to `predictions.csv` and `model.json`: each fold's fusion and comparators, then every model on its patients."""
 
 import numpy as np
 import pandas as pd
@@ -74,7 +74,7 @@ def columns(loaded, rows: np.ndarray, config) -> list[scores.Score]:
 
 
 def frames(config, loaded, one: scores.Score, rows: np.ndarray, run: runs.Run, split: str) -> list[pd.DataFrame]:
-    """A model's rows of `predictions.csv` on one task: one block, or one a cut-off of an ordinal task; patients it says nothing of left out."""
+    """A model's rows of `predictions.csv` on one task: one block, or one a cut-off of an ordinal task."""
     ordinal = config.cohort.outcomes[one.task][1] == "ordinal"
     found = []
     for cut in range(one.probability.shape[1]):

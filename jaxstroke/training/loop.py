@@ -30,7 +30,8 @@ class Stopped(Exception):
 def train(engine: Engine, config, todo: list[runs.Run], numbers: dict[str, dict], arrays: dict[str, np.ndarray], workdir: epath.Path, stop):
     """Train every run of `todo` to its best epoch; its variables lie under `networks/<run id>` at the end.
 
-    numbers: `runs.fitted` of every run by its id. arrays: of `feed.load`, on the host, for labels. stop: a function that says whether to save and leave (SIGTERM). Raises Stopped then, and InputError for a loss that is not finite.
+    numbers: `runs.fitted` of every run by its id. arrays: of `feed.load`, on the host, for labels. stop: a function that says whether to
+    save and leave (SIGTERM); Stopped is raised then, and InputError for a loss that is not finite.
     """
     by_id = {run.id: run for run in todo}
     rolling, finished = checkpoint.Rolling(workdir / "checkpoints"), finished_runs(workdir)

@@ -19,7 +19,7 @@ RUN, ROWS = P("run"), P("run", None, "data")
 def make_initial(model, transform, mesh, example: dict, fitted: dict):
     """A jitted `initial(seed) -> state` of one run, without the run axis. example, fitted: of one run, any number of rows.
 
-    The state: `params`, `stats` (running statistics, {} without), `opt`, `step`, and `best` (the params and stats of every part's best epoch).
+    The state: `params`, `stats` (running statistics, {} without), `opt`, `step`, and `best` (params and stats of every part's best epoch).
     """
 
     @jax.jit

@@ -177,3 +177,16 @@ def test_an_odd_file_does_not_stop_the_cohort(tmp_path, kit, monkeypatch):
     monkeypatch.setattr(patient.slices, "axial_slices", strange)
     record = run({"dwi": kit.settings()}, {"dwi": kit.save(tmp_path / "d.nii.gz", kit.head(0))}, "dwi")
     assert record["missing"] and "ZeroDivisionError" in record["reason"]
+
+
+def test_an_empty_lesion_mask_is_no_lesion_but_an_empty_scan_is_no_scan(tmp_path, kit):
+    path = kit.save(tmp_path / "a.nii.gz", np.zeros((10, 12, 8), np.uint8), np.eye(4))
+    lesion = run({"a": kit.settings(normalise="mask", brain_mask="none", dtype="uint8")}, {"a": path}, "a")
+    assert lesion["volume_ml"] == 0.0 and not lesion["missing"] and not lesion["array"].any()
+    assert "zero everywhere" in run({"a": kit.settings(brain_mask="none")}, {"a": path}, "a")["reason"]
+
+
+def test_an_empty_brain_mask_is_named(tmp_path, kit):
+    scan, mask = (kit.save(tmp_path / f"{name}.nii.gz", array, np.eye(4)) for name, array in (("a", kit.head(1)), ("m", np.zeros((30, 30, 10)))))
+    record = run({"a": kit.settings(brain_mask="m")}, {"a": scan, "m": mask}, "a")
+    assert "column 'm'" in record["reason"] and "zero everywhere" in record["reason"]

@@ -1,0 +1,46 @@
+"""Data runs through the package in one direction, and every file can be read in one sitting."""
+
+import ast
+import pathlib
+
+import pytest
+
+ROOMS = ("errors", "config", "workdir", "cohort", "preprocess", "feed", "models", "evaluation", "training", "main")
+ALONE = {"evaluation": {"errors"}}  # no other room, no JAX: reports are made where no accelerator library is
+PACKAGE = pathlib.Path(__file__).resolve().parent.parent / "jaxstroke"
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+
+def imported(path: pathlib.Path) -> set[str]:
+    """Full names of modules that a file imports."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def room(parts: tuple[str, ...]) -> str:
+    return parts[0].removesuffix(".py")
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_one_way(path):
+    own = room(path.relative_to(PACKAGE).parts)
+    if own == "__init__":
+        return
+    used = {name.split(".")[1] for name in imported(path) if name.startswith("jaxstroke.")} - {own}
+    above = ALONE.get(own, set(ROOMS[: ROOMS.index(own)]))
+    assert used <= above, f"{path.name} in '{own}' imports from {sorted(used - above)}"
+
+
+def test_evaluation_does_not_import_jax():
+    names = {name.split(".")[0] for path in (PACKAGE / "evaluation").rglob("*.py") for name in imported(path)}
+    assert names.isdisjoint({"jax", "flax", "optax", "orbax", "grain"})
+
+
+def test_files_are_short():
+    lengths = {str(path.relative_to(PACKAGE)): len(path.read_text().splitlines()) for path in FILES}
+    assert {name: length for name, length in lengths.items() if length > 250} == {}
