@@ -12,6 +12,7 @@ from absl import logging as absl_logging
 from etils import epath
 from ml_collections.config_flags import config_flags
 
+from jaxstroke import check
 from jaxstroke import config as settings
 from jaxstroke import workdir as work
 from jaxstroke.errors import InputError, nearest
@@ -60,6 +61,8 @@ def parse(argv: list[str]) -> flags.FlagValues:
         raise InputError(f"--mode {values.mode} is unknown.{nearest(values.mode, MODES)}")
     if not values.workdir:
         raise InputError("--workdir is missing: name a folder for this run, such as --workdir runs/demo")
+    if values.mode != "predict" and (values.cohort or values.output):
+        raise InputError("--cohort and --output go with --mode predict")
     if "config" not in values:
         raise InputError(
             f"--config is missing, and {values.workdir} holds no run.json: name a config, such as --config configs/mri_cnn_lstm.py:demo"
@@ -79,6 +82,7 @@ def run(argv: list[str]) -> int:
     config = values.config
     if values.mode == "report":
         return report(workdir)
+    check.check(config)
     from jaxstroke.training import modes  # JAX is imported only where it is needed
 
     set_up_jax(config)

@@ -1,5 +1,6 @@
 """What every test shares: where the real data is, eight virtual devices, and small configs."""
 
+import importlib.util
 import os
 import pathlib
 
@@ -23,3 +24,11 @@ def data_root() -> pathlib.Path:
     if not (folder / "soop" / "participants.tsv").exists():
         pytest.skip(f"real data not found at {folder}: set JAXSTROKE_DATA to a folder with soop/ and ist/")
     return folder
+
+
+@pytest.fixture(scope="session")
+def config_file(project_root):
+    spec = importlib.util.spec_from_file_location("mri_cnn_lstm_config", project_root / "configs" / "mri_cnn_lstm.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

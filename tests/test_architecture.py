@@ -5,7 +5,7 @@ import pathlib
 
 import pytest
 
-ROOMS = ("errors", "config", "workdir", "cohort", "preprocess", "feed", "models", "evaluation", "training", "main")
+ROOMS = ("errors", "config", "check", "workdir", "cohort", "preprocess", "feed", "models", "evaluation", "training", "main")
 ALONE = {"evaluation": {"errors"}}  # no other room, no JAX: reports are made where no accelerator library is
 PACKAGE = pathlib.Path(__file__).resolve().parent.parent / "jaxstroke"
 FILES = sorted(PACKAGE.rglob("*.py"))

@@ -71,6 +71,8 @@ def fitted(run: Run, schema: clinical.Schema, arrays: dict[str, np.ndarray], con
         cuts = np.arange(len(value)) if rule == "ordinal" else np.zeros(1)
         numbers[f"prior/{task}"] = ((labels[:, None] > cuts).sum(0) + 0.5).astype(np.float32) / (len(labels) + 1)
         numbers[f"class_weight/{task}"] = class_weights(labels, config.train.imbalance, rule)
+        balanced = config.train.imbalance == "oversample" and task == config.evaluate.primary
+        numbers[f"logit_shift/{task}"] = np.float32(prior_shift(labels) if balanced else 0.0)
     steps = len(epoch_rows(run, 0, arrays, config))
     numbers["total_steps"] = np.asarray(steps * config.train.epochs, np.int32)
     return numbers
@@ -82,6 +84,12 @@ def class_weights(labels: np.ndarray, imbalance: str, rule: str) -> np.ndarray:
     if imbalance != "weights" or rule == "ordinal" or counts.min() == 0:
         return np.ones(2, np.float32)
     return (len(labels) / (2 * counts)).astype(np.float32)
+
+
+def prior_shift(labels: np.ndarray) -> float:
+    """log(positives / negatives) of the training labels: what a network trained on equally frequent classes must add to its logit."""
+    positive, negative = (labels > 0.5).sum(), (labels < 0.5).sum()
+    return float(np.log(positive / negative)) if min(positive, negative) else 0.0
 
 
 def epoch_rows(run: Run, epoch: int, arrays: dict[str, np.ndarray], config) -> np.ndarray:

@@ -66,7 +66,7 @@ def micro_totals(model, state, fitted, batch, loss, joint) -> dict[str, jax.Arra
 
     def denominators(micro):
         return {
-            name: den for name, (_, den) in losses.terms(forward_shape(model, state, fitted, micro), micro, fitted, loss, joint).items()
+            name: den for name, (_, den) in losses.terms(evaluated(model, state, fitted, micro), micro, fitted, loss, joint).items()
         }
 
     micros = batch["weight"].shape[0]
@@ -74,8 +74,8 @@ def micro_totals(model, state, fitted, batch, loss, joint) -> dict[str, jax.Arra
     return jax.lax.psum(jax.tree.map(lambda *parts: sum(parts), *sums), "data")
 
 
-def forward_shape(model, state, fitted, micro) -> dict:
-    """What `model.apply` gives for a micro-batch; only masks of it are used, so the compiler drops the rest of the computation."""
+def evaluated(model, state, fitted, micro) -> dict:
+    """What the network gives for a micro-batch in evaluation mode. Of what a caller does not use, the compiler drops the computation."""
     variables = {"params": state["params"]} | ({"batch_stats": state["stats"]} if state["stats"] else {})
     return model.apply(variables, micro, fitted, train=False)
 
@@ -107,13 +107,23 @@ def make_forward(model, mesh, config):
 
     def one_run(variables, fitted, batch):
         def micro(one):
-            outputs = forward_shape(model, variables, fitted, one)
+            outputs = shifted(evaluated(model, variables, fitted, one), fitted)
             sums = jax.lax.psum(losses.terms(outputs, one, fitted, config.loss, joint), "data")
             return {"logits": outputs["logits"], "parts": outputs["parts"]}, sums
 
         return jax.lax.map(micro, batch)
 
     return mapped(one_run, mesh, in_specs=(RUN, RUN, ROWS), out_specs=(ROWS, RUN))
+
+
+def shifted(outputs: dict, fitted: dict) -> dict:
+    """Outputs with every task's logits moved back to the prevalence of the training patients, where oversampling had changed it."""
+
+    def move(logits):
+        return {task: values + fitted[f"logit_shift/{task}"] for task, values in logits.items()}
+
+    parts = {name: part | {"logits": move(part["logits"])} for name, part in outputs["parts"].items()}
+    return outputs | {"logits": move(outputs["logits"]), "parts": parts}
 
 
 def make_keep_best(mesh):

@@ -187,6 +187,7 @@ def test_an_empty_lesion_mask_is_no_lesion_but_an_empty_scan_is_no_scan(tmp_path
 
 
 def test_an_empty_brain_mask_is_named(tmp_path, kit):
-    scan, mask = (kit.save(tmp_path / f"{name}.nii.gz", array, np.eye(4)) for name, array in (("a", kit.head(1)), ("m", np.zeros((30, 30, 10)))))
+    scan = kit.save(tmp_path / "a.nii.gz", kit.head(1), np.eye(4))
+    mask = kit.save(tmp_path / "m.nii.gz", np.zeros((30, 30, 10)), np.eye(4))
     record = run({"a": kit.settings(brain_mask="m")}, {"a": scan, "m": mask}, "a")
     assert "column 'm'" in record["reason"] and "zero everywhere" in record["reason"]

@@ -1,7 +1,5 @@
 """A tiny cohort as arrays, and the smoke config, so that the real step runs in seconds."""
 
-import importlib.util
-
 import numpy as np
 import pytest
 
@@ -9,14 +7,6 @@ from jaxstroke.preprocess import clinical
 from jaxstroke.training import runs
 
 PATIENTS = 37
-
-
-@pytest.fixture(scope="session")
-def config_file(project_root):
-    spec = importlib.util.spec_from_file_location("mri_cnn_lstm_config", project_root / "configs" / "mri_cnn_lstm.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture

@@ -1,0 +1,57 @@
+"""Configs: every variant is whole, survives json, and what does not fit together is refused by name."""
+
+import pytest
+
+from jaxstroke import check
+from jaxstroke import config as settings
+from jaxstroke.errors import InputError
+
+VARIANTS = ("demo", "smoke", "soop", "soop_all", "ist", "own", "paper")
+
+
+@pytest.mark.parametrize("variant", VARIANTS)
+def test_every_variant_is_locked_valid_and_survives_json(config_file, variant):
+    config = config_file.get_config(variant)
+    assert config.is_locked
+    check.check(config)
+    values = settings.to_json(config)
+    again = settings.from_json(values)
+    assert settings.differences(values, settings.to_json(again)) == []
+    assert again.images == config.images and again.is_locked
+
+
+def test_unknown_variant_names_the_known(config_file):
+    with pytest.raises(ValueError, match="smoke"):
+        config_file.get_config("smok")
+
+
+def test_differences_name_the_leaf():
+    old, new = {"a": {"b": 1, "c": [1, 2]}, "d": 3}, {"a": {"b": 2, "c": [1, 2]}}
+    assert settings.differences(old, new) == [("a.b", 1, 2), ("d", 3, "absent")]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("train.imbalance", "weight", "weights"),
+        ("split.kind", "kfolds", "kfold"),
+        ("train.epochs", 0, "above 0"),
+        ("train.seeds", (), "seeds"),
+        ("model.images", ("dwi", "t1"), "'t1'"),
+        ("model.clinical", ("nihs",), "nihss"),
+        ("model.fusion_column", "sex", "numeric"),
+        ("evaluate.primary", "por", "poor"),
+        ("evaluate.comparators.volume", "lesions", "lesion"),
+        ("loss.mrs.kind", "binary", "ordinal"),
+    ],
+)
+def test_what_does_not_fit_is_named(config_file, key, value, words):
+    config = config_file.get_config("demo")
+    *path, last = key.split(".")
+    with config.unlocked():
+        section = config
+        for part in path:
+            section = section[part]
+        section[last] = value
+    with pytest.raises(InputError, match=f"{key.split('.')[0]}.*{words}"):
+        check.check(config)

@@ -1,0 +1,106 @@
+"""Fusion and comparators: fitted on the right patients, merged by hand-checkable rules, written whole."""
+
+import jax
+import numpy as np
+import pytest
+from etils import epath
+
+from jaxstroke.cohort.table import Unit
+from jaxstroke.feed.load import Loaded
+from jaxstroke.training import engine as engines
+from jaxstroke.training import fusion, judge, runs
+
+
+@pytest.fixture
+def folds():
+    """One outer fold of 37 rows and its two inner ones."""
+    rows = np.arange(37, dtype=np.int32)
+    outer = runs.Run(0, 0, None, 0, rows[:20], rows[20:27], rows[27:])
+    first = runs.Run(0, 0, 0, 0, rows[:10], rows[10:13], rows[13:27])
+    second = runs.Run(0, 0, 1, 0, rows[13:24], rows[24:27], rows[:13])
+    return [outer, first, second]
+
+
+def judged(config, arrays, schema, folds, folder):
+    """predictions of networks with their initial parameters, and `model.json`."""
+    units = tuple(Unit(f"u{i}", f"p{i}", "", "", {}, {}, {}, {"reader": float(i % 5)}, "") for i in range(37))
+    loaded = Loaded(units, arrays, schema, schema, np.linspace(1, 30, 37))
+    numbers = {run.id: runs.fitted(run, schema, arrays, config) for run in folds}
+    engine = engines.build(config, arrays, numbers[folds[0].id])
+    finished = engines.finished_runs(epath.Path(folder))
+    for run in folds:
+        finished.save(run.id, jax.device_get(engine.initial(run.device_seed)["best"]))
+    finished.close()
+    return judge.judge(engine, config, folds, numbers, loaded, epath.Path(folder))
+
+
+def probabilities(frame, split):
+    chosen = frame[frame["split"] == split]
+    return chosen.set_index(["unit_id", "task", "class", "model"])["probability"].sort_index()
+
+
+def changed(arrays, rows):
+    """The cohort with other labels on some rows."""
+    other = arrays | {name: arrays[name].copy() for name in ("label/poor", "label/mrs")}
+    other["label/poor"][rows] = 1 - other["label/poor"][rows]
+    other["label/mrs"][rows] = 6 - other["label/mrs"][rows]
+    return other
+
+
+def test_test_labels_reach_nothing_and_validation_labels_no_validation_prediction(config, arrays, schema, folds, tmp_path):
+    plain = judged(config, arrays, schema, folds, tmp_path / "a")
+    by_test = judged(config, changed(arrays, folds[0].held), schema, folds, tmp_path / "b")
+    for split in ("val", "test"):
+        assert probabilities(plain, split).equals(probabilities(by_test, split))
+    assert plain["recalibrated"].equals(by_test["recalibrated"])
+    by_val = judged(config, changed(arrays, folds[0].val), schema, folds, tmp_path / "c")
+    assert probabilities(plain, "val").equals(probabilities(by_val, "val"))
+    assert not probabilities(plain, "test").equals(probabilities(by_val, "test"))  # the final fit does use them
+
+
+def test_every_model_is_there_once_a_patient(config, arrays, schema, folds, tmp_path):
+    frame = judged(config, arrays, schema, folds, tmp_path)
+    poor = frame[(frame["task"] == "poor") & (frame["split"] == "test")]
+    counts = poor.groupby("model")["unit_id"].nunique()
+    assert counts["network"] == counts["clinical_logistic"] == counts["clinical_volume_logistic"] == counts["column:reader"] == 10
+    assert counts["module:tmax"] == int((arrays["images_mask/tmax"][27:].sum(1) > 0).sum()) < 10
+    rules = {rule.name for rule in fusion.rules(config, schema)} - {fusion.headline(config, schema)}
+    assert {f"rule:{name}" for name in rules} <= set(counts.index)
+
+
+def test_ordinal_probabilities_fall_with_the_cut_off(config, arrays, schema, folds, tmp_path):
+    frame = judged(config, arrays, schema, folds, tmp_path)
+    rows = frame[(frame["task"] == "mrs") & ~frame["model"].str.startswith("column:")]
+    wide = rows.pivot_table(index=["unit_id", "split", "model"], columns="class", values="probability")
+    assert list(wide.columns) == list("123456")
+    assert (np.diff(wide.to_numpy(), axis=1) <= 1e-9).all()
+
+
+def modules(logit, present, nihss):
+    n = len(logit)
+    clinical = np.stack([np.full(n, 70.0), nihss], -1)
+    return fusion.Modules({"poor": np.asarray(logit, float)[..., None]}, np.asarray(present, float), clinical, np.ones((n, 2)))
+
+
+def test_stacking_finds_the_module_that_knows(config, schema):
+    rng = np.random.default_rng(0)
+    label = rng.integers(0, 2, 300).astype(float)
+    logits = np.stack([3 * (label - 0.5) + rng.normal(size=300), rng.normal(size=300)], -1)
+    known = modules(logits, np.ones((300, 2)), rng.integers(0, 20, 300))
+    rule = fusion.Rule("stacked", "stacked")
+    numbers = fusion.fit(config, [rule], known, {"poor": label}, {"poor": np.array([0.5])}, np.arange(200))
+    merged = fusion.apply(config, rule, known, numbers, "poor")[200:, 0]
+    from sklearn.metrics import roc_auc_score
+
+    assert roc_auc_score(label[200:], merged) > 0.9
+    coefficients = np.abs(numbers["stacked"]["poor"][0]["coefficients"])
+    assert coefficients[0] > 4 * coefficients[1]
+
+
+def test_a_missing_module_is_not_read(config, schema):
+    logits = np.array([[2.0, 50.0], [2.0, -50.0]])
+    known = modules(logits, [[1, 0], [1, 0]], np.array([10.0, 10.0]))
+    for rule in fusion.rules(config, schema):
+        if rule.kind in ("mean", "poe", "scalar"):
+            p = fusion.apply(config, rule, known, {"priors": {"poor": [0.3]}, "medians": [0.0, 0.0]}, "poor")
+            assert p[0, 0] == p[1, 0]
