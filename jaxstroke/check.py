@@ -16,6 +16,7 @@ CHOICES = {
 POSITIVE = (
     "split.folds", "split.repeats", "model.hidden", "optimizer.learning_rate", "train.batch_size", "train.accumulation", "train.epochs",
     "train.patience", "evaluate.bootstrap", "evaluate.batch_size", "evaluate.comparators.penalty", "model.fusion_penalty", "device.run",
+    "device.space",
 )  # fmt: skip
 LOSS_OF_RULE = {"ordinal": "ordinal"}  # every other rule makes a binary label
 
@@ -29,10 +30,16 @@ def check(config):
     for key in POSITIVE:
         if not at(config, key) > 0:
             raise InputError(f"config.{key} = {at(config, key)} must be above 0")
+    for key in ("train.smoothing", "split.inner_share", "cohort.max_failed_share"):
+        if not 0 <= at(config, key) < 1:
+            raise InputError(f"config.{key} = {at(config, key)} must be at least 0 and below 1")
+    if len(config.model.dropout) != 2 or not all(0 <= rate < 1 for rate in config.model.dropout):
+        raise InputError(f"config.model.dropout = {config.model.dropout} must be two rates, at least 0 and below 1")
     if not config.train.seeds:
         raise InputError("config.train.seeds is empty: name at least one, such as (0,)")
     check_tasks(config)
     check_names(config)
+    check_network(config)
 
 
 def at(config, key: str):
@@ -77,3 +84,28 @@ def check_names(config):
             f"config.model.fusion_column = '{column}' must be a numeric clinical column that the network sees, with its upper value in "
             f"config.model.fusion_upper.{nearest(column, [name for name in seen if name in config.model.fusion_upper])}"
         )
+
+
+def check_network(config):
+    """What the network sees, how it merges, and how it is trained must go together."""
+    images = settings.image_names(config)
+    if config.model.name == "clinical_mlp" and config.model.fusion != "none":
+        raise InputError("config.model.name = 'clinical_mlp' has no modules to merge: set config.model.fusion = none")
+    if config.model.name == "mri_cnn_lstm" and not images:
+        raise InputError("config.model.name = 'mri_cnn_lstm' needs an image in config.images; 'clinical_mlp' does without")
+    if config.train.stages == "two" and config.model.fusion in ("learned", "stacked") and config.split.inner_folds < 2:
+        raise InputError(
+            f"config.model.fusion = '{config.model.fusion}' is fitted on inner folds: config.split.inner_folds must be 2 or more"
+        )
+    if config.train.imbalance == "oversample" and len(config.loss) > 1:
+        raise InputError("config.train.imbalance = 'oversample' balances one task: list one in config.loss, or use 'weights'")
+    for name in images:
+        smallest = 2 ** len(config.model.widths)
+        if min(config.images[name].shape[1:]) < smallest:
+            raise InputError(
+                f"config.images.{name}.shape = {config.images[name].shape}: {len(config.model.widths)} stages (config.model.widths) halve the "
+                f"image as often, so that rows and columns must be at least {smallest}"
+            )
+    for name, skipped in config.train.augment.skip.items():
+        if name not in config.images or set(skipped) - {"flip", "rotate", "shift", "intensity"}:
+            raise InputError(f"config.train.augment.skip.{name} = {skipped}: image: names of flip, rotate, shift, intensity")

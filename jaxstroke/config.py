@@ -11,7 +11,10 @@ from ml_collections import ConfigDict
 MISSING = ("", "n/a", "N/A", "na", "NA", "nan", "NaN", "null", "NULL", "None")
 
 # What may differ from the trained config when a workdir is used again (design: a trained workdir is self-contained).
-MAY_DIFFER = ("cohort.root", "cohort.table", "cohort.records", "cohort.workers", "evaluate", "device", "train.save_seconds")
+MAY_DIFFER = (
+    "cohort.root", "cohort.table", "cohort.records", "cohort.workers", "evaluate.bootstrap", "evaluate.batch_size", "evaluate.comparators",
+    "evaluate.attainable", "evaluate.subgroups", "device", "train.save_seconds",
+)  # fmt: skip
 
 
 def image(column: str, **settings) -> ConfigDict:

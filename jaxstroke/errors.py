@@ -8,6 +8,10 @@ class InputError(Exception):
     """
 
 
+class Stopped(Exception):
+    """SIGTERM or Ctrl-C came and nothing is lost: the same command goes on from here."""
+
+
 def nearest(name: str, known) -> str:
     """` Did you mean 'x'?` for the closest of `known`, or the list of them; for the end of an error message."""
     import difflib

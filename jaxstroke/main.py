@@ -15,7 +15,7 @@ from ml_collections.config_flags import config_flags
 from jaxstroke import check
 from jaxstroke import config as settings
 from jaxstroke import workdir as work
-from jaxstroke.errors import InputError, nearest
+from jaxstroke.errors import InputError, Stopped, nearest
 
 MODES = ("train", "prepare", "evaluate", "report", "predict")
 
@@ -33,7 +33,7 @@ def define(argv: list[str]) -> flags.FlagValues:
     if "config" in named:
         config_flags.DEFINE_config_file("config", None, "File with get_config, and a variant after a colon.", flag_values=values)
         return values
-    written = work.read(epath.Path(given(argv, "workdir")).expanduser()) if given(argv, "workdir") else None
+    written = work.read(work.absolute(given(argv, "workdir"))) if given(argv, "workdir") else None
     if written is not None:
         config_flags.DEFINE_config_dict("config", settings.from_json(written["config"]), "The workdir's config.", flag_values=values)
     return values
@@ -71,19 +71,24 @@ def parse(argv: list[str]) -> flags.FlagValues:
 
 
 def plain(error: Exception) -> str:
-    """An error's text without quotes around it or a traceback inside."""
-    return str(error).strip("'\"").replace("\\n", " ") or type(error).__name__
+    """An error's text; of one that quotes a traceback, its last line."""
+    text = str(error).strip("'\"").replace("\\n", "\n").strip() or type(error).__name__
+    return text.splitlines()[-1] if "Traceback" in text else text
 
 
 def run(argv: list[str]) -> int:
     """Do what the command line asks; the exit code."""
+    if set(argv[1:]) & {"--help", "-h", "-help"}:
+        print(__doc__)
+        print(define([argv[0]]).get_help())
+        return 0
     values = parse(argv)
-    workdir = epath.Path(values.workdir).expanduser()
+    workdir = work.absolute(values.workdir)
     config = values.config
     if values.mode == "report":
         return report(workdir)
     check.check(config)
-    from jaxstroke.training import modes  # JAX is imported only where it is needed
+    from jaxstroke.training import modes, predict  # JAX is imported only where it is needed
 
     set_up_jax(config)
     if values.mode == "prepare":
@@ -93,7 +98,7 @@ def run(argv: list[str]) -> int:
     elif values.mode == "evaluate":
         modes.evaluate(config, workdir)
     elif values.mode == "predict":
-        modes.predict(config, workdir, values.cohort, values.output)
+        predict.predict(config, workdir, values.cohort, values.output)
     return 0
 
 
@@ -129,10 +134,12 @@ def set_up_logging():
 
 
 class Stop:
-    """Called, it says whether SIGTERM or Ctrl-C came; a second Ctrl-C ends the program at once."""
+    """Called, it says whether SIGTERM or Ctrl-C came. While training, the loop asks and saves; at any other time the program ends at once,
+    since what was done before is on disk and the rest is made again."""
 
     def __init__(self):
         self.asked = False
+        self.training = False
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self.ask)
 
@@ -140,17 +147,21 @@ class Stop:
         return self.asked
 
     def ask(self, number, frame):
-        if self.asked and number == signal.SIGINT:
-            signal.default_int_handler(number, frame)
+        if self.asked or not self.training:
+            raise Stopped
         self.asked = True
-        logging.getLogger("jaxstroke").info("stopping: the state is saved after this step")
 
 
 def main(argv: list[str] | None = None) -> int:
     """Entry point: messages instead of tracebacks for what a user can mend."""
     set_up_logging()
+    if argv is not None:
+        sys.argv = list(argv)  # ml_collections looks for --config.x=y there
     try:
-        return run(sys.argv if argv is None else argv)
+        return run(sys.argv)
+    except Stopped:
+        print(f"stopped, nothing is lost; resume with: {work.command_line()}")
+        return 0
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

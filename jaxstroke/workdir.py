@@ -1,7 +1,9 @@
 """What a workdir is: `run.json` makes it self-contained, and refuses to be used with another config."""
 
+import hashlib
 import importlib.metadata
 import json
+import os
 import shlex
 import sys
 
@@ -11,6 +13,11 @@ from jaxstroke import config as settings
 from jaxstroke.errors import InputError
 
 PACKAGES = ("jaxstroke", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "pandas", "scikit-learn", "nibabel")
+
+
+def absolute(path: str) -> epath.Path:
+    """A path a user wrote as an absolute one; buckets stay as they are."""
+    return epath.Path(path) if "://" in path else epath.Path(os.path.abspath(os.path.expanduser(path)))
 
 
 def read(workdir: epath.Path) -> dict | None:
@@ -42,16 +49,22 @@ def check_same(workdir: epath.Path, config, may_differ: tuple[str, ...] = settin
 
 
 def write(workdir: epath.Path, config, devices: list[str], records: dict[str, str]):
-    """`run.json`: the whole config, versions, devices, command line, hashes of the records."""
-    workdir.mkdir(parents=True, exist_ok=True)
-    values = {
-        "config": settings.to_json(config),
+    """`run.json`: the whole config, versions, devices, command line, hashes of records and splits.
+
+    A workdir that has one keeps what it was begun with; only the config's keys that may differ, and what it was last used with, change.
+    """
+    used = {
         "versions": {"python": sys.version.split()[0], **{name: version(name) for name in PACKAGES}},
         "devices": devices,
-        "command": shlex.join(["python", "-m", "jaxstroke.main", *sys.argv[1:]]),
-        "records": records,
+        "command": command_line(),
     }
-    write_json(workdir / "run.json", values)
+    begun = read(workdir) or used | {"records": records}
+    write_json(workdir / "run.json", begun | {"config": settings.to_json(config), "last_used": used})
+
+
+def command_line() -> str:
+    """The command that was given."""
+    return shlex.join(["python", "-m", "jaxstroke.main", *sys.argv[1:]])
 
 
 def version(name: str) -> str:
@@ -69,6 +82,11 @@ def write_json(path: epath.Path, values):
     temporary.replace(path)
 
 
+def digest(values) -> str:
+    """sha256 of json values."""
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
 def records_root(config, workdir: epath.Path) -> epath.Path:
     """Where prepared records lie: `cohort.records`, or `records` beside the workdir."""
-    return epath.Path(config.cohort.records).expanduser() if config.cohort.records else workdir.parent / "records"
+    return absolute(config.cohort.records) if config.cohort.records else workdir.parent / "records"

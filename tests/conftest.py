@@ -3,11 +3,17 @@
 import importlib.util
 import os
 import pathlib
+import tempfile
 
-import jax
-import pytest
+# Tests compile many small programs and run each for a moment: compile fast, and what is equal only once.
+os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_llvm_disable_expensive_passes=true --xla_backend_optimization_level=0"
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
 
 jax.config.update("jax_num_cpu_devices", 8)
+jax.config.update("jax_compilation_cache_dir", tempfile.mkdtemp(prefix="jaxstroke-tests-"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 

@@ -7,8 +7,7 @@ from jax.sharding import PartitionSpec as P
 
 from jaxstroke.feed import augment
 
-AUGMENTATION = 0  # folded into a row's key; a network's dropout folds its own sites (1 and up) into the key it is given
-NETWORK = 1
+AUGMENTATION, NETWORK = 0, 1  # folded into a row's key; a network folds the sites of its dropout into the key it is given
 
 
 def place(arrays: dict[str, np.ndarray], mesh: jax.sharding.Mesh) -> dict[str, jax.Array]:
@@ -79,5 +78,9 @@ def augmented(batch: dict[str, jax.Array], keys: jax.Array, settings) -> dict[st
     """Every image of the batch by its row's draw: all modules of a patient move together, as they are registered."""
     numbers = jax.vmap(lambda key: augment.draw(jax.random.fold_in(key, AUGMENTATION), settings))(keys)
     images = {name: x for name, x in batch.items() if name.startswith("images/")}
-    skips = {name: tuple(settings.skip.get(name.removeprefix("images/"), ())) for name in images}
-    return batch | {name: augment.apply(x, numbers, settings, skips[name]) for name, x in images.items()}
+
+    def skipped(name: str) -> tuple[str, ...]:
+        image = name.removeprefix("images/")
+        return tuple(settings.skip[image]) if image in settings.skip else ()
+
+    return batch | {name: augment.apply(x, numbers, settings, skipped(name)) for name, x in images.items()}

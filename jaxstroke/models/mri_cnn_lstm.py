@@ -91,7 +91,7 @@ def build(config, dtype) -> Ensemble:
         hidden=config.model.hidden,
         dropout=tuple(config.model.dropout),
         tasks=heads.sizes(config),
-        rule=config.model.fusion if config.train.stages == "joint" else "mean",
+        rule="mean" if config.train.stages == "two" or config.model.fusion == "none" else config.model.fusion,
         column=columns.index(name) if name else 0,
         upper=config.model.fusion_upper[name] if name else 1.0,
         clip=tuple(config.model.fusion_clip),

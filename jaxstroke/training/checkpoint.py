@@ -1,6 +1,5 @@
 """Checkpoints: one rolling one for all live runs, and one for each finished run, parameters only. Orbax writes both atomically."""
 
-import json
 import logging
 
 import jax
@@ -8,6 +7,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 from orbax.checkpoint import checkpoint_managers as policies
+
+from jaxstroke.errors import InputError
 
 logger = logging.getLogger("jaxstroke")
 
@@ -19,22 +20,31 @@ class Rolling:
         options = ocp.CheckpointManagerOptions(preservation_policy=policies.LatestN(2), enable_async_checkpointing=True)
         self.manager = ocp.CheckpointManager(folder, options=options)
 
-    def save(self, chunk: int, state, progress: dict):
-        """state: arrays with a leading run axis. progress: plain json."""
+    def save(self, state, progress: dict):
+        """state: arrays with a leading run axis. progress: plain json. Checkpoints are numbered as they come."""
         items = ocp.args.Composite(state=ocp.args.StandardSave(state), progress=ocp.args.JsonSave(progress))
-        self.manager.save(chunk, args=items, force=True)
+        self.manager.save((self.manager.latest_step() or 0) + 1, args=items, force=True)
 
-    def restore(self, like) -> tuple[int, dict, dict] | None:
-        """(chunk, state, progress) of the newest checkpoint that can be read, or None. like: an abstract state with shardings."""
-        for chunk in sorted(self.manager.all_steps(), reverse=True):
-            items = ocp.args.Composite(state=ocp.args.StandardRestore(like), progress=ocp.args.JsonRestore())
+    def restore(self, like, slots: int) -> tuple[dict, dict] | None:
+        """(state, progress) of the newest checkpoint that can be read, or None where there is none.
+
+        like: an abstract state with shardings. slots: runs trained at once. Nothing is deleted: where no checkpoint can be read, or it was
+        written with other slots, an InputError says so.
+        """
+        found = sorted(self.manager.all_steps(), reverse=True)
+        for number in found:
             try:
-                found = self.manager.restore(chunk, args=items)
-            except (ValueError, OSError, KeyError, json.JSONDecodeError) as error:
-                logger.warning("checkpoint %d cannot be read (%s); trying the one before", chunk, str(error).splitlines()[0][:200])
-                self.manager.delete(chunk)
+                progress = self.manager.restore(number, args=ocp.args.Composite(progress=ocp.args.JsonRestore())).progress
+                if len(progress["slots"]) != slots:
+                    raise InputError(f"this run was begun with config.device.run = {len(progress['slots'])}, now {slots}: use the same")
+                restored = self.manager.restore(number, args=ocp.args.Composite(state=ocp.args.StandardRestore(like)))
+            except (ValueError, OSError, KeyError, TypeError) as error:
+                reason = (str(error).splitlines() or [type(error).__name__])[0]
+                logger.warning("checkpoint %d cannot be read (%s); trying the one before", number, reason[:200])
                 continue
-            return chunk, found.state, found.progress
+            return restored.state, progress
+        if found:
+            raise InputError(f"no checkpoint in {self.manager.directory} can be read: restore the folder, or use a new --workdir")
         return None
 
     def close(self):
@@ -43,7 +53,7 @@ class Rolling:
 
 
 class Finished:
-    """The best variables of every finished run, under `runs/<id>`."""
+    """The best variables of every finished run, a folder each."""
 
     def __init__(self, folder: epath.Path):
         self.folder = folder

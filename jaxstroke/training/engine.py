@@ -67,7 +67,7 @@ def build(config, arrays: dict[str, np.ndarray], fitted_example: dict[str, np.nd
     zeros = np.zeros(devices.shape["run"], np.int32)
     example = jax.eval_shape(take_eval, data, rows, zeros, zeros)
     example = {name: np.zeros(x.shape[2:], x.dtype) for name, x in example.items() if name != "key"}
-    initial = step.make_initial(model, transform, devices, example, fitted_example)
+    initial = step.make_initial(model, transform, example, fitted_example)
     outputs = jax.eval_shape(lambda: model.init_with_output(jax.random.key(0), example, fitted_example, train=False)[0])
     return Engine(
         mesh=devices,

@@ -34,12 +34,12 @@ class Rule:
 
 
 def rules(config, schema) -> list[Rule]:
-    """Every rule that this config's columns allow; `poe_nihss` is `poe` weighted by NIHSS."""
+    """Every rule that this config's columns allow; `poe_nihss` is `poe` weighted by NIHSS. Fitted ones need inner folds."""
     columns = [(name, schema.numeric.index(name)) for name in config.model.fusion_upper if name in schema.numeric]
     found = [Rule("mean", "mean"), Rule("stacked", "stacked")]
     for kind in fusion.WEIGHTED:
         found += [Rule(f"{kind}_{name}", kind, place, config.model.fusion_upper[name]) for name, place in columns]
-    return found
+    return [rule for rule in found if rule.kind not in fusion.FITTED or config.split.inner_folds > 1]
 
 
 def headline(config, schema) -> str:

@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from etils import epath
 
-from jaxstroke.errors import InputError
+from jaxstroke.errors import InputError, Stopped
 from jaxstroke.feed import plan
 from jaxstroke.training import checkpoint, progress, runs, step
 from jaxstroke.training.engine import Engine, finished_runs
@@ -21,10 +21,6 @@ from jaxstroke.training.progress import Slot
 
 logger = logging.getLogger("jaxstroke")
 SAMPLED = 16  # every so many steps the wait for data is timed; timing each would serialise host and device
-
-
-class Stopped(Exception):
-    """SIGTERM came: everything is saved, the same command resumes."""
 
 
 def train(engine: Engine, config, todo: list[runs.Run], numbers: dict[str, dict], arrays: dict[str, np.ndarray], workdir: epath.Path, stop):
@@ -42,7 +38,8 @@ def train(engine: Engine, config, todo: list[runs.Run], numbers: dict[str, dict]
     bar = progress.progress_bar(config, todo, numbers, done, slots)
 
     def save():
-        rolling.save(chunk, state, {"slots": [dataclasses.asdict(slot) for slot in slots], "done": sorted(done), "at": at})
+        table = {"slots": [dataclasses.asdict(slot) for slot in slots], "done": sorted(done), "chunk": chunk, "at": at}
+        rolling.save(state, table)
 
     while any(slot.run for slot in slots):
         live = [by_id.get(slot.run) for slot in slots]
@@ -83,17 +80,17 @@ def restore_or_start(engine: Engine, rolling: checkpoint.Rolling, by_id: dict[st
     """The newest readable state, or a fresh one with empty slots: (state, slots, done, chunk, steps into the chunk)."""
     sharding = jax.NamedSharding(engine.mesh, step.RUN)
     like = jax.tree.map(lambda x: jax.ShapeDtypeStruct((engine.slots, *x.shape), x.dtype, sharding=sharding), engine.abstract_state())
-    found = rolling.restore(like)
+    found = rolling.restore(like, engine.slots)
     if found is None:
         fresh = [engine.initial(0)] * engine.slots
         return step.put(stack(fresh), engine.mesh), [Slot() for _ in range(engine.slots)], set(), 0, 0
-    chunk, state, written = found
+    state, written = found
     slots = [Slot(**values) for values in written["slots"]]
     unknown = sorted({slot.run for slot in slots if slot.run} - set(by_id))
-    if unknown or len(slots) != engine.slots:
-        raise InputError(f"the workdir's checkpoint holds other runs ({', '.join(unknown) or len(slots)}): use a new --workdir")
+    if unknown:
+        raise InputError(f"the workdir's checkpoint holds other runs ({', '.join(unknown)}): use a new --workdir")
     logger.info("resumed at step %d (epoch %d of run %s)", slots[0].step, slots[0].epoch, slots[0].run or "none")
-    return state, slots, set(written["done"]), chunk, written["at"]
+    return state, slots, set(written["done"]), written["chunk"], written["at"]
 
 
 def refill(engine: Engine, state, slots: list[Slot], waiting: list[runs.Run]):

@@ -1,35 +1,29 @@
-"""What `--mode` does with JAX: prepare, train, evaluate, predict. Each reads a config and a workdir and leaves files in it."""
+"""What `--mode` prepare, train and evaluate do. Each reads a config and a workdir and leaves files in it."""
 
 import dataclasses
-import hashlib
 import logging
-import shutil
-import sys
 import time
 
 import jax
-import numpy as np
-import pandas as pd
 from etils import epath
 
 from jaxstroke import config as settings
 from jaxstroke import workdir as work
 from jaxstroke.cohort import splits, table
 from jaxstroke.errors import InputError
-from jaxstroke.evaluation import calibration, predictions, report
+from jaxstroke.evaluation import report
 from jaxstroke.feed import load
-from jaxstroke.preprocess import clinical, prepare
+from jaxstroke.preprocess import prepare
 from jaxstroke.training import engine as engines
-from jaxstroke.training import judge, loop, runs, scores
+from jaxstroke.training import judge, loop, runs
 
 logger = logging.getLogger("jaxstroke")
 
 
-def read_and_prepare(config, workdir: epath.Path, labelled: bool = True, schema=None):
-    """(cohort without unusable units, prepared records) of the config's table; writes `cohort.json`."""
-    cohort = table.read_cohort(config, workdir, labelled)
-    records = work.records_root(config, workdir)
-    prepared = prepare.prepare(config, cohort, workdir, records, settings.prepared_names(config), schema)
+def read_and_prepare(config, workdir: epath.Path):
+    """(cohort without units of which no image can be used, prepared records) of the config's table."""
+    cohort = table.read_cohort(config, workdir)
+    prepared = prepare.prepare(config, cohort, workdir, work.records_root(config, workdir), settings.prepared_names(config))
     if prepared.volumes_per_second:
         logger.info("prepared in %.1f s, %.1f files a second", prepared.seconds, prepared.volumes_per_second)
     left = set(prepared.left_out)
@@ -66,31 +60,32 @@ class Ready:
 
 
 def make_ready(config, workdir: epath.Path) -> Ready:
-    """Everything from the config to compiled functions, with the workdir's `run.json` checked first and written."""
+    """Everything from the config to compiled functions. `run.json` is written last, when nothing can be refused any more."""
     work.check_same(workdir, config)
     workdir.mkdir(parents=True, exist_ok=True)
     cohort, prepared = read_and_prepare(config, workdir)
-    check_records(workdir, prepared)
-    work.write(workdir, config, [str(device) for device in jax.devices()], prepared.contents)
     folds = splits.load_or_make_splits(config, cohort, workdir)
+    hashes = prepared.contents | {"table": cohort.digest, "splits": work.digest([dataclasses.asdict(fold) for fold in folds])}
+    check_hashes(workdir, hashes)
     loaded = load.load(config, cohort, prepared)
     work.write_json(workdir / "cohort.json", summary(config, cohort, loaded))
     todo = runs.make_runs(config, folds, loaded.index)
     numbers = {run.id: runs.fitted(run, loaded.schema, loaded.arrays, config) for run in todo}
-    return Ready(loaded, todo, numbers, engines.build(config, loaded.arrays, numbers[todo[0].id]))
+    engine = engines.build(config, loaded.arrays, numbers[todo[0].id])
+    work.write(workdir, config, [str(device) for device in jax.devices()], hashes)
+    return Ready(loaded, todo, numbers, engine)
 
 
-def check_records(workdir: epath.Path, prepared):
-    """Refuse to go on with records of other data than the workdir was begun with."""
+def check_hashes(workdir: epath.Path, hashes: dict[str, str]):
+    """Refuse to go on with other data or other folds than the workdir was begun with: networks may have seen their test patients."""
     written = work.read(workdir)
-    if written is None:
-        return
-    for name, digest in prepared.contents.items():
-        before = written["records"].get(name, digest)
-        if before != digest:
+    for name, now in hashes.items() if written else ():
+        before = written["records"].get(name, now)
+        if before != now:
+            what = {"table": "the cohort's table", "splits": f"{workdir / 'splits.json'}"}.get(name, f"the records of image '{name}'")
             raise InputError(
-                f"the records of '{name}' ({prepared.folders[name]}) hold other data than {workdir} was begun with "
-                f"(hash {digest[:12]}, was {before[:12]}): the table or its files changed; use a new --workdir"
+                f"{what} holds other data than {workdir} was begun with (hash {now[:12]}, was {before[:12]}): "
+                "put it back, or use a new --workdir"
             )
 
 
@@ -99,11 +94,9 @@ def train(config, workdir: epath.Path, stop):
     began = time.monotonic()
     ready = make_ready(config, workdir)
     logger.info("%d patients, %d runs on %s", len(ready.loaded.units), len(ready.todo), jax.devices()[0].device_kind)
-    try:
-        loop.train(ready.engine, config, ready.todo, ready.numbers, ready.loaded.arrays, workdir, stop)
-    except loop.Stopped:
-        print(f"stopped and saved; resume with: {work.read(workdir)['command']}")
-        sys.exit(0)
+    stop.training = True
+    loop.train(ready.engine, config, ready.todo, ready.numbers, ready.loaded.arrays, workdir, stop)
+    stop.training = False
     finish(config, workdir, ready)
     logger.info("done in %.0f s", time.monotonic() - began)
 
@@ -128,71 +121,3 @@ def finish(config, workdir: epath.Path, ready: Ready):
     metrics = report.write_metrics(workdir)
     print(report.console_table(metrics))
     print(f"report: {report.write_report(workdir, metrics)}")
-
-
-def predict(config, workdir: epath.Path, cohort_table: str, output: str):
-    """Score patients without outcomes by the ensemble of the folds: `--cohort new.csv`, or the config's recipe on another root."""
-    written = work.read(workdir)
-    if written is None or not (workdir / "model.json").exists():
-        raise InputError(f"{workdir} holds no trained run: train first with --mode train")
-    work.check_same(workdir, config)
-    if cohort_table:
-        with config.unlocked():
-            config.cohort.recipe, config.cohort.table = "table", cohort_table
-    elif settings.to_json(config)["cohort"] == written["config"]["cohort"]:
-        raise InputError("predict needs new patients: --cohort new.csv, or --config.cohort.root=FOLDER for a public cohort's recipe")
-    kept = work.read_json(workdir / "model.json")
-    folder = workdir / "external" / hashlib.sha256(f"{config.cohort.table}|{config.cohort.root}".encode()).hexdigest()[:12]
-    folder.mkdir(parents=True, exist_ok=True)
-    cohort, prepared = read_and_prepare(config, folder, labelled=False, schema=clinical.from_json(kept["schema"]))
-    if not cohort.units:
-        raise InputError(f"{cohort.source}: no patient that can be scored")
-    loaded = load.load(config, cohort, prepared)
-    frame = score_new(config, workdir, kept, loaded)
-    known = sorted({unit.patient for unit in loaded.units} & set(kept["patients"]))
-    if known:
-        logger.warning(
-            "%d of these patients were in the training cohort (first: %s): their scores are not independent", len(known), known[0]
-        )
-    predictions.write(folder / "predictions.csv", frame)
-    target = epath.Path(output).expanduser() if output else folder / "predictions.csv"
-    if output:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(folder / "predictions.csv", target)
-    print(f"{len(loaded.units)} patients scored by {len(kept['fold'])} networks: {target}")
-
-
-def score_new(config, workdir: epath.Path, kept: dict, loaded: load.Loaded) -> pd.DataFrame:
-    """`predictions.csv` rows of new patients: the mean over folds, of raw and of recalibrated probabilities."""
-    rows = np.arange(len(loaded.units))
-    numbers = {run_id: {name: np.asarray(value, np.float32) for name, value in one.items()} for run_id, one in kept["runs"].items()}
-    for one in numbers.values():
-        one["total_steps"] = one["total_steps"].astype(np.int32)
-    engine = engines.build(config, loaded.arrays, next(iter(numbers.values())))
-    finished, like = engines.finished_runs(workdir), engine.abstract_variables()
-    blocks = []
-    for run_id in kept["fold"]:
-        patients = scores.patients_of(loaded, engine.predict(finished.load(run_id, like), numbers[run_id], rows), rows)
-        run = run_of(run_id)
-        for one in scores.score(config, loaded.schema, patients, kept["fold"][run_id]):
-            blocks += judge.frames(config, loaded, one, rows, run, "new")
-    finished.close()
-    return ensemble(pd.concat(blocks, ignore_index=True), kept["decisions"])
-
-
-def run_of(run_id: str) -> runs.Run:
-    """The run that an id such as `r0-f1-s0` names, without rows."""
-    repeat, fold, seed = (int(part[1:]) for part in run_id.split("-"))
-    return runs.Run(repeat, fold, None, seed, *[np.zeros(0, np.int32)] * 3)
-
-
-def ensemble(frame: pd.DataFrame, decisions: dict) -> pd.DataFrame:
-    """One row a patient, task, class and model: mean probability over the networks, fold and seed -1."""
-    frame = calibration.apply_decisions(frame, decisions)
-    keys = ["unit_id", "task", "class", "model"]
-    means = frame.groupby(keys, sort=False)[["probability", "recalibrated"]].mean()
-    first = frame.drop_duplicates(keys).set_index(keys)
-    merged = first.assign(**{name: means[name] for name in means}, repeat=0, fold=-1, seed=-1).reset_index()
-    ranks = first["logit"].isna().to_numpy()
-    merged["logit"] = np.where(ranks, np.nan, predictions.log_odds(merged["probability"].to_numpy()))
-    return merged[list(predictions.COLUMNS)]

@@ -51,13 +51,14 @@ def watch(config, parts, slots: list[Slot], losses) -> dict[str, np.ndarray]:
             for kind, value in (("training", training[part]), ("validation", values[part])):
                 if value is not None and not np.isfinite(value):
                     raise InputError(
-                        f"{kind} loss of '{part}' is {value} in run {slot.run}, epoch {slot.epoch}: lower config.optimizer.learning_rate "
-                        "or set config.train.dtype=float32; the last good checkpoint is kept"
+                        f"{kind} loss of '{part}' is {value} in run {slot.run}, epoch {slot.epoch}: begin a new --workdir with a lower "
+                        "config.optimizer.learning_rate or config.train.dtype=float32"
                     )
-            if values[part] is None:
+            value = values[part] if values[part] is not None else training[part]  # no validation patient has this module
+            if value is None:
                 continue
-            past = slot.watched.get(part, values[part])
-            slot.watched[part] = config.train.smoothing * past + (1 - config.train.smoothing) * values[part]
+            past = slot.watched.get(part, value)
+            slot.watched[part] = config.train.smoothing * past + (1 - config.train.smoothing) * value
             if slot.watched[part] < slot.best.get(part, np.inf):
                 slot.best[part], slot.best_epoch[part] = slot.watched[part], slot.epoch
                 improved[part][place] = True

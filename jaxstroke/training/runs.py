@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jaxstroke import config as settings
 from jaxstroke.feed import plan
 from jaxstroke.preprocess import clinical
 
@@ -38,7 +37,7 @@ class Run:
 
 def make_runs(config, folds, index: dict[str, int]) -> list[Run]:
     """Every run of the config: each fold's outer network, then its inner ones where fusion is fitted. index: unit -> row."""
-    inner_wanted = config.train.stages == "two" and config.model.fusion != "none" and len(settings.image_names(config)) > 0
+    inner_wanted = config.train.stages == "two" and config.model.fusion != "none"
 
     def rows(units):
         return np.array([index[unit] for unit in units if unit in index], np.int32)
@@ -71,7 +70,7 @@ def fitted(run: Run, schema: clinical.Schema, arrays: dict[str, np.ndarray], con
         cuts = np.arange(len(value)) if rule == "ordinal" else np.zeros(1)
         numbers[f"prior/{task}"] = ((labels[:, None] > cuts).sum(0) + 0.5).astype(np.float32) / (len(labels) + 1)
         numbers[f"class_weight/{task}"] = class_weights(labels, config.train.imbalance, rule)
-        balanced = config.train.imbalance == "oversample" and task == config.evaluate.primary
+        balanced = rule != "ordinal" and config.train.imbalance != "none"
         numbers[f"logit_shift/{task}"] = np.float32(prior_shift(labels) if balanced else 0.0)
     steps = len(epoch_rows(run, 0, arrays, config))
     numbers["total_steps"] = np.asarray(steps * config.train.epochs, np.int32)
@@ -87,7 +86,7 @@ def class_weights(labels: np.ndarray, imbalance: str, rule: str) -> np.ndarray:
 
 
 def prior_shift(labels: np.ndarray) -> float:
-    """log(positives / negatives) of the training labels: what a network trained on equally frequent classes must add to its logit."""
+    """log(positives / negatives) of the training labels: what a network trained on balanced classes must add to its logit."""
     positive, negative = (labels > 0.5).sum(), (labels < 0.5).sum()
     return float(np.log(positive / negative)) if min(positive, negative) else 0.0
 

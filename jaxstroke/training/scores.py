@@ -60,12 +60,13 @@ def fit(
 ) -> dict:
     """Numbers of fusion and comparators fitted on some rows, as json.
 
-    known: the outer training patients; out_of_fold: the same ones with logits of inner networks that had not seen them, or None where no
-    fusion is fitted. labels: {task: n}, NaN unknown. rows: indices to fit on.
+    known: the outer training patients; out_of_fold: the same ones with logits of inner networks that had not seen them, or None without
+    inner folds (then only rules without coefficients are made). labels: {task: n}, NaN unknown. rows: indices to fit on.
     """
     numbers = {"comparators": {}}
-    if out_of_fold is not None:
-        numbers["fusion"] = fusion.fit(config, fusion.rules(config, schema), out_of_fold.modules, labels, priors, rows)
+    if config.train.stages == "two" and config.model.fusion != "none":
+        modules = (out_of_fold or known).modules
+        numbers["fusion"] = fusion.fit(config, fusion.rules(config, schema), modules, labels, priors, rows)
     for name, values, mask in comparator_inputs(config, known):
         numbers["comparators"][name] = {
             task: [
@@ -101,10 +102,14 @@ def score(config, schema, patients: Patients, numbers: dict) -> list[Score]:
     found = []
     for task in settings.task_names(config):
         found += network_scores(config, schema, patients, numbers, task)
-        for number, name in enumerate(settings.image_names(config) if patients.modules.logits else ()):
+        # Joint training minimises the loss of the merge: a module's own head is then no prediction.
+        separate = patients.modules.logits and config.train.stages == "two"
+        for number, name in enumerate(settings.image_names(config) if separate else ()):
             probability = probability_of(patients.modules.logits[task][:, number])
             found.append(Score(f"module:{name}", task, np.where(patients.modules.present[:, [number]] > 0, probability, np.nan)))
         for name, values, mask in comparator_inputs(config, patients):
+            if name not in numbers["comparators"]:
+                continue  # asked for after training
             parts = [comparators.apply(one, values, mask) for one in numbers["comparators"][name][task]]
             found.append(Score(name, task, np.minimum.accumulate(np.stack(parts, -1), -1)))
     return found
@@ -113,7 +118,7 @@ def score(config, schema, patients: Patients, numbers: dict) -> list[Score]:
 def network_scores(config, schema, patients: Patients, numbers: dict, task: str) -> list[Score]:
     """`network` first, then every other rule; without a fitted fusion the network's own merged logits."""
     if "fusion" not in numbers:
-        return [Score("network", task, probability_of(patients.logits[task]))]
+        return [Score("network", task, probability_of(patients.logits[task]), config.model.fusion == "scalar")]
     chosen = fusion.headline(config, schema)
     rules = sorted(fusion.rules(config, schema), key=lambda rule: rule.name != chosen)
     return [

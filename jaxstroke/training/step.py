@@ -16,7 +16,7 @@ from jaxstroke.training import losses, optimizer
 RUN, ROWS = P("run"), P("run", None, "data")
 
 
-def make_initial(model, transform, mesh, example: dict, fitted: dict):
+def make_initial(model, transform, example: dict, fitted: dict):
     """A jitted `initial(seed) -> state` of one run, without the run axis. example, fitted: of one run, any number of rows.
 
     The state: `params`, `stats` (running statistics, {} without), `opt`, `step`, and `best` (params and stats of every part's best epoch).
@@ -35,7 +35,7 @@ def make_initial(model, transform, mesh, example: dict, fitted: dict):
 def make_train_step(model, transform, mesh, config):
     """A jitted `step(state, fitted, batch) -> state, terms`; the state is donated.
 
-    batch: of `feed`, leading axes `run accumulation b`. terms: {"<part>/<task>": (numerator, denominator)}, each `run`, and `finite`.
+    batch: of `feed`, leading axes `run accumulation b`. terms: {"<part>/<task>": (numerator, denominator)}, each `run`.
     A step without a valid row leaves the whole state as it was.
     """
     joint = config.train.stages == "joint"
@@ -64,14 +64,9 @@ def make_train_step(model, transform, mesh, config):
 def micro_totals(model, state, fitted, batch, loss, joint) -> dict[str, jax.Array]:
     """The denominator of every term over all micro-batches and devices, known from masks alone, before any gradient."""
 
-    def denominators(micro):
-        return {
-            name: den for name, (_, den) in losses.terms(evaluated(model, state, fitted, micro), micro, fitted, loss, joint).items()
-        }
-
-    micros = batch["weight"].shape[0]
-    sums = [denominators(jax.tree.map(lambda x, i=i: x[i], batch)) for i in range(micros)]
-    return jax.lax.psum(jax.tree.map(lambda *parts: sum(parts), *sums), "data")
+    rows = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
+    found = losses.terms(evaluated(model, state, fitted, rows), rows, fitted, loss, joint)
+    return jax.lax.psum({name: denominator for name, (_, denominator) in found.items()}, "data")
 
 
 def evaluated(model, state, fitted, micro) -> dict:
@@ -107,8 +102,11 @@ def make_forward(model, mesh, config):
 
     def one_run(variables, fitted, batch):
         def micro(one):
-            outputs = shifted(evaluated(model, variables, fitted, one), fitted)
-            sums = jax.lax.psum(losses.terms(outputs, one, fitted, config.loss, joint), "data")
+            plain = evaluated(model, variables, fitted, one)
+            outputs = shifted(plain, fitted)
+            # Validation patients are as they come: after oversampling judged at their own prevalence, with class weights as trained.
+            judged = outputs if config.train.imbalance == "oversample" else plain
+            sums = jax.lax.psum(losses.terms(judged, one, fitted, config.loss, joint), "data")
             return {"logits": outputs["logits"], "parts": outputs["parts"]}, sums
 
         return jax.lax.map(micro, batch)
@@ -117,7 +115,7 @@ def make_forward(model, mesh, config):
 
 
 def shifted(outputs: dict, fitted: dict) -> dict:
-    """Outputs with every task's logits moved back to the prevalence of the training patients, where oversampling had changed it."""
+    """Outputs with logits moved back to the prevalence of the training patients, where oversampling or class weights had balanced it."""
 
     def move(logits):
         return {task: values + fitted[f"logit_shift/{task}"] for task, values in logits.items()}

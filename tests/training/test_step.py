@@ -97,8 +97,7 @@ def test_modules_trained_together_equal_modules_trained_alone(config, arrays, to
 
 def test_training_lowers_the_loss(config, arrays, todo, numbers):
     with config.unlocked():
-        config.optimizer.learning_rate = 5e-3
-        config.train.augment.rotate = 0.0
+        config.optimizer.learning_rate, config.optimizer.schedule = 5e-3, "constant"
     _, sums = steps(engines.build(config, arrays, numbers[todo[0].id]), config, arrays, todo[0], numbers, count=45)
     loss = [float((one["dwi/poor"][0] / one["dwi/poor"][1])[0]) for one in sums]
     assert np.mean(loss[-6:]) < 0.8 * np.mean(loss[:6])

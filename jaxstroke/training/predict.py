@@ -1,0 +1,97 @@
+"""`--mode predict`: new patients scored by the ensemble of a workdir's folds, with what the workdir holds and nothing else."""
+
+import dataclasses
+import logging
+import shutil
+
+import numpy as np
+import pandas as pd
+from etils import epath
+
+from jaxstroke import config as settings
+from jaxstroke import workdir as work
+from jaxstroke.cohort import table
+from jaxstroke.errors import InputError
+from jaxstroke.evaluation import calibration, predictions
+from jaxstroke.feed import load
+from jaxstroke.preprocess import clinical, prepare
+from jaxstroke.training import engine as engines
+from jaxstroke.training import judge, runs, scores
+
+logger = logging.getLogger("jaxstroke")
+
+
+def predict(config, workdir: epath.Path, cohort_table: str, output: str):
+    """Score patients without outcomes by the ensemble of the folds: `--cohort new.csv`, or the config's recipe on another root."""
+    written = work.read(workdir)
+    if written is None or not (workdir / "model.json").exists():
+        raise InputError(f"{workdir} holds no trained run: train first with --mode train")
+    work.check_same(workdir, config)
+    if cohort_table:
+        with config.unlocked():
+            config.cohort.recipe, config.cohort.table = "table", cohort_table
+    elif all(config.cohort[key] == written["config"]["cohort"][key] for key in ("root", "table")):
+        raise InputError("predict needs new patients: --cohort new.csv, or --config.cohort.root=FOLDER for a public cohort's recipe")
+    kept = work.read_json(workdir / "model.json")
+    folder = workdir / "external" / work.digest([str(work.absolute(path)) for path in (config.cohort.table, config.cohort.root)])[:12]
+    folder.mkdir(parents=True, exist_ok=True)
+    loaded = new_patients(config, workdir, folder, clinical.from_json(kept["schema"]))
+    frame = score_new(config, workdir, kept, loaded)
+    known = sorted({unit.patient for unit in loaded.units} & set(kept["patients"]))
+    if known:
+        logger.warning(
+            "%d of these patients were in the training cohort (first: %s): their scores are not independent", len(known), known[0]
+        )
+    predictions.write(folder / "predictions.csv", frame)
+    target = work.absolute(output) if output else folder / "predictions.csv"
+    if output:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(folder / "predictions.csv", target)
+    print(f"{len(loaded.units)} patients scored by {len(kept['fold'])} networks: {target}")
+
+
+def new_patients(config, workdir: epath.Path, folder: epath.Path, schema: clinical.Schema) -> load.Loaded:
+    """Everyone in the table: a patient whose every file is broken is scored by the rest, and flagged; nobody is left out."""
+    cohort = table.read_cohort(config, folder, labelled=False)
+    with config.unlocked():
+        config.cohort.max_failed_share = 1.0
+    prepared = prepare.prepare(config, cohort, folder, work.records_root(config, workdir), settings.prepared_names(config), schema)
+    if prepared.failures:
+        logger.warning("%d files could not be used, see %s", len(prepared.failures), folder / "prepare_report.csv")
+    return load.load(config, cohort, dataclasses.replace(prepared, left_out=()))
+
+
+def score_new(config, workdir: epath.Path, kept: dict, loaded: load.Loaded) -> pd.DataFrame:
+    """`predictions.csv` rows of new patients: the mean over folds, of raw and of recalibrated probabilities."""
+    rows = np.arange(len(loaded.units))
+    numbers = {run_id: {name: np.asarray(value, np.float32) for name, value in one.items()} for run_id, one in kept["runs"].items()}
+    for one in numbers.values():
+        one["total_steps"] = one["total_steps"].astype(np.int32)
+    engine = engines.build(config, loaded.arrays, next(iter(numbers.values())))
+    finished, like = engines.finished_runs(workdir), engine.abstract_variables()
+    blocks = []
+    for run_id in kept["fold"]:
+        patients = scores.patients_of(loaded, engine.predict(finished.load(run_id, like), numbers[run_id], rows), rows)
+        run = run_of(run_id)
+        for one in scores.score(config, loaded.schema, patients, kept["fold"][run_id]):
+            blocks += judge.frames(config, loaded, one, rows, run, "new")
+    finished.close()
+    return ensemble(pd.concat(blocks, ignore_index=True), kept["decisions"])
+
+
+def run_of(run_id: str) -> runs.Run:
+    """The run that an id such as `r0-f1-s0` names, without rows."""
+    repeat, fold, seed = (int(part[1:]) for part in run_id.split("-"))
+    return runs.Run(repeat, fold, None, seed, *[np.zeros(0, np.int32)] * 3)
+
+
+def ensemble(frame: pd.DataFrame, decisions: dict) -> pd.DataFrame:
+    """One row a patient, task, class and model: mean probability over the networks, fold and seed -1."""
+    frame = calibration.apply_decisions(frame, decisions)
+    keys = ["unit_id", "task", "class", "model"]
+    means = frame.groupby(keys, sort=False)[["probability", "recalibrated"]].mean()
+    first = frame.drop_duplicates(keys).set_index(keys)
+    merged = first.assign(**{name: means[name] for name in means}, repeat=0, fold=-1, seed=-1).reset_index()
+    ranks = first["logit"].isna().to_numpy()
+    merged["logit"] = np.where(ranks, np.nan, predictions.log_odds(merged["probability"].to_numpy()))
+    return merged[list(predictions.COLUMNS)]
