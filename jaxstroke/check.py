@@ -108,4 +108,5 @@ def check_network(config):
             )
     for name, skipped in config.train.augment.skip.items():
         if name not in config.images or set(skipped) - {"flip", "rotate", "shift", "intensity"}:
-            raise InputError(f"config.train.augment.skip.{name} = {skipped}: image: names of flip, rotate, shift, intensity")
+            known = "flip, rotate, shift, intensity"
+            raise InputError(f"config.train.augment.skip.{name} = {skipped} must be an image with some of {known}")

@@ -18,7 +18,7 @@ def judge(engine: Engine, config, todo: list[runs.Run], numbers: dict[str, dict]
     like = engine.abstract_variables()
 
     def said(run: runs.Run, rows: np.ndarray) -> scores.Patients:
-        return scores.patients_of(loaded, engine.predict(finished.load(run.id, like), numbers[run.id], rows), rows)
+        return scores.patients_of(config, loaded, engine.predict(finished.load(run.id, like), numbers[run.id], rows), rows)
 
     blocks, kept = [], {"schema": clinical.to_json(loaded.cohort_schema), "runs": {}, "fold": {}}
     for outer in (run for run in todo if run.inner is None):

@@ -71,7 +71,7 @@ def score_new(config, workdir: epath.Path, kept: dict, loaded: load.Loaded) -> p
     finished, like = engines.finished_runs(workdir), engine.abstract_variables()
     blocks = []
     for run_id in kept["fold"]:
-        patients = scores.patients_of(loaded, engine.predict(finished.load(run_id, like), numbers[run_id], rows), rows)
+        patients = scores.patients_of(config, loaded, engine.predict(finished.load(run_id, like), numbers[run_id], rows), rows)
         run = run_of(run_id)
         for one in scores.score(config, loaded.schema, patients, kept["fold"][run_id]):
             blocks += judge.frames(config, loaded, one, rows, run, "new")

@@ -32,11 +32,12 @@ class Score:
     ranks: bool = False
 
 
-def patients_of(loaded, outputs: dict, rows: np.ndarray) -> Patients:
+def patients_of(config, loaded, outputs: dict, rows: np.ndarray) -> Patients:
     """Rows of the cohort with what a network said of them. outputs: of `Engine.predict` for the same rows."""
-    parts = outputs["parts"]
-    logits = {task: np.stack([part["logits"][task] for part in parts.values()], 1) for task in outputs["logits"]} if parts else {}
-    present = np.stack([part["present"] for part in parts.values()], 1) if parts else np.zeros((len(rows), 0))
+    # By name: JAX hands dictionaries back with their keys sorted, not in the order of `model.images`.
+    parts = [outputs["parts"][name] for name in settings.image_names(config)] if outputs["parts"] else []
+    logits = {task: np.stack([part["logits"][task] for part in parts], 1) for task in outputs["logits"]} if parts else {}
+    present = np.stack([part["present"] for part in parts], 1) if parts else np.zeros((len(rows), 0))
     modules = Modules(logits, present, loaded.arrays["clinical"][rows], loaded.arrays["clinical_mask"][rows])
     return Patients(modules, outputs["logits"], None if loaded.volume_ml is None else loaded.volume_ml[rows])
 
