@@ -103,8 +103,8 @@ def check_network(config):
         smallest = 2 ** len(config.model.widths)
         if min(config.images[name].shape[1:]) < smallest:
             raise InputError(
-                f"config.images.{name}.shape = {config.images[name].shape}: {len(config.model.widths)} stages (config.model.widths) halve the "
-                f"image as often, so that rows and columns must be at least {smallest}"
+                f"config.images.{name}.shape = {config.images[name].shape}: rows and columns must be at least {smallest}: each of the "
+                f"{len(config.model.widths)} stages in config.model.widths halves them"
             )
     for name, skipped in config.train.augment.skip.items():
         if name not in config.images or set(skipped) - {"flip", "rotate", "shift", "intensity"}:
