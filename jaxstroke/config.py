@@ -13,7 +13,7 @@ MISSING = ("", "n/a", "N/A", "na", "NA", "nan", "NaN", "null", "NULL", "None")
 # What may differ from the trained config when a workdir is used again (design: a trained workdir is self-contained).
 MAY_DIFFER = (
     "cohort.root", "cohort.table", "cohort.records", "cohort.workers", "evaluate.bootstrap", "evaluate.batch_size", "evaluate.comparators",
-    "evaluate.attainable", "evaluate.subgroups", "device", "train.save_seconds",
+    "evaluate.attainable", "device", "train.save_seconds",
 )  # fmt: skip
 
 
@@ -146,7 +146,6 @@ def base() -> ConfigDict:
             },
             "primary": "",  # task of the report's headline, and what splits are stratified on unless `split.stratify` names another
             "attainable": "",  # column with the true log-odds (synthetic cohorts)
-            "subgroups": (),
         }
     )
     config.device = ConfigDict(

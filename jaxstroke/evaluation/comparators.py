@@ -51,19 +51,6 @@ def design(numbers: dict, values: np.ndarray, known: np.ndarray) -> np.ndarray:
     return np.hstack([standard, (~known).astype(np.float64)])
 
 
-def clinical_logistic(values, mask, label, train_rows, val_rows, test_rows, penalty: float) -> dict[str, np.ndarray]:
-    """{"val": p, "test": p} of one outer fold, in the order of val_rows and test_rows.
-
-    Test rows are predicted by a model fitted on training and validation rows: the strongest fair comparator. Validation rows are
-    predicted by a model fitted on training rows only, so that thresholds and recalibration come from patients it has not seen.
-    """
-    values, mask = np.asarray(values), np.asarray(mask)
-    train_rows, val_rows, test_rows = (np.asarray(rows, np.int64) for rows in (train_rows, val_rows, test_rows))
-    inner = fit(values, mask, label, train_rows, penalty)
-    outer = fit(values, mask, label, np.concatenate([train_rows, val_rows]), penalty)
-    return {"val": apply(inner, values[val_rows], mask[val_rows]), "test": apply(outer, values[test_rows], mask[test_rows])}
-
-
 def with_volume(values: np.ndarray, mask: np.ndarray, volume_ml: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """values and mask (n k+1) with a last column log(ml + 0.01); volume_ml: n, NaN where a patient has no lesion mask."""
     volume_ml = np.asarray(volume_ml, np.float64)

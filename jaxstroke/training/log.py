@@ -12,8 +12,14 @@ class Log:
     def __init__(self, workdir: epath.Path, restored: int):
         self.path = workdir / "metrics.jsonl"
         kept = [line for line in self.lines() if json.loads(line)["chunk"] <= restored]
-        self.path.write_text("".join(f"{line}\n" for line in kept))
-        self.board = SummaryWriter(str(workdir / "tensorboard"), purge_step=None)
+        temporary = workdir / ".metrics.jsonl.partial"
+        temporary.write_text("".join(f"{line}\n" for line in kept))
+        temporary.replace(self.path)
+        if (workdir / "tensorboard").exists():
+            (workdir / "tensorboard").rmtree()  # written again from the kept lines: a curve must not double after a kill
+        self.board = SummaryWriter(str(workdir / "tensorboard"))
+        for line in kept:
+            self.draw(json.loads(line))
 
     def lines(self) -> list[str]:
         """Whole lines only: the last one may be half written after a kill."""
@@ -31,6 +37,10 @@ class Log:
     def write(self, line: dict):
         with self.path.open("a") as file:
             file.write(json.dumps(line) + "\n")
+        self.draw(line)
+
+    def draw(self, line: dict):
+        """A line's losses as TensorBoard scalars."""
         for kind in ("train_loss", "val_loss"):
             for part, value in line[kind].items():
                 self.board.add_scalar(f"{line['run']}/{kind}/{part}", value, line["epoch"])

@@ -4,6 +4,7 @@ Order within a chunk (one epoch of all slots): steps, validation, keep the best,
 moment and started again is bit-identical to one that was not: rows, augmentation and dropout depend on (seed, run, step) alone.
 """
 
+import contextlib
 import dataclasses
 import logging
 import time
@@ -30,50 +31,47 @@ def train(engine: Engine, config, todo: list[runs.Run], numbers: dict[str, dict]
     save and leave (SIGTERM); Stopped is raised then, and InputError for a loss that is not finite.
     """
     by_id = {run.id: run for run in todo}
-    rolling, finished = checkpoint.Rolling(workdir / "checkpoints"), finished_runs(workdir)
-    state, slots, done, chunk, at = restore_or_start(engine, rolling, by_id)
-    log = Log(workdir, restored=chunk)
-    state, slots = refill(engine, state, slots, [run for run in todo if run.id not in done])
-    saved = time.monotonic()
-    bar = progress.progress_bar(config, todo, numbers, done, slots)
-
-    def save():
-        table = {"slots": [dataclasses.asdict(slot) for slot in slots], "done": sorted(done), "chunk": chunk, "at": at}
-        rolling.save(state, table)
-
-    while any(slot.run for slot in slots):
-        live = [by_id.get(slot.run) for slot in slots]
-        fitted = step.put(stack([numbers[run.id if run else todo[0].id] for run in live]), engine.mesh)
-        state, at, timing = run_epoch(engine, config, state, slots, live, fitted, arrays, at, stop, bar)
-        if stop():
-            save()
-            rolling.close()
-            raise Stopped
-        losses = validate(engine, state, slots, live, fitted)
-        chunk, at = chunk + 1, 0
-        improved = progress.watch(config, engine.parts, slots, losses)
-        state = engine.keep_best(state, step.put(improved, engine.mesh))
-        for place, slot in enumerate(slots):
-            if not slot.run:
-                continue
-            log.write(progress.epoch_line(chunk, slot, losses[place], engine.parts, timing))
-            slot.sums = {}
-            bar.set_postfix_str(f"{slot.run} epoch {slot.epoch} val {progress.mean(losses[place]):.3f} wait {timing['wait_share']:.1%}")
-        ended = [place for place, slot in enumerate(slots) if slot.run and progress.over(config, slot)]
-        for place in ended:
-            slot = slots[place]
-            finished.save(slot.run, jax.tree.map(lambda x, place=place: np.asarray(x)[place], state["best"]))
-            done.add(slot.run)
-            bar.total -= (config.train.epochs - slot.epoch) * progress.steps_of(numbers[slot.run], config)
-            slots[place] = Slot()
+    with contextlib.ExitStack() as at_exit:  # whatever ends the loop, checkpoints under way are written to their end
+        rolling = at_exit.enter_context(contextlib.closing(checkpoint.Rolling(workdir / "checkpoints")))
+        finished = at_exit.enter_context(contextlib.closing(finished_runs(workdir)))
+        state, slots, done, chunk, at = restore_or_start(engine, rolling, by_id)
+        log = at_exit.enter_context(contextlib.closing(Log(workdir, restored=chunk)))
         state, slots = refill(engine, state, slots, [run for run in todo if run.id not in done])
-        if ended or time.monotonic() - saved >= config.train.save_seconds:
-            save()
-            saved = time.monotonic()
-    bar.close()
-    log.close()
-    rolling.close()
-    finished.close()
+        saved = time.monotonic()
+        bar = at_exit.enter_context(contextlib.closing(progress.progress_bar(config, todo, numbers, done, slots)))
+
+        def save():
+            table = {"slots": [dataclasses.asdict(slot) for slot in slots], "done": sorted(done), "chunk": chunk, "at": at}
+            rolling.save(state, table)
+
+        while any(slot.run for slot in slots):
+            live = [by_id.get(slot.run) for slot in slots]
+            fitted = step.put(stack([numbers[run.id if run else todo[0].id] for run in live]), engine.mesh)
+            state, at, timing = run_epoch(engine, config, state, slots, live, fitted, arrays, at, stop, bar)
+            if stop():
+                save()
+                raise Stopped
+            losses = validate(engine, state, slots, live, fitted)
+            chunk, at = chunk + 1, 0
+            improved = progress.watch(config, engine.parts, slots, losses)
+            state = engine.keep_best(state, step.put(improved, engine.mesh))
+            for place, slot in enumerate(slots):
+                if not slot.run:
+                    continue
+                log.write(progress.epoch_line(chunk, slot, losses[place], engine.parts, timing))
+                slot.sums = {}
+                bar.set_postfix_str(f"{slot.run} epoch {slot.epoch} val {progress.mean(losses[place]):.3f} wait {timing['wait_share']:.1%}")
+            ended = [place for place, slot in enumerate(slots) if slot.run and progress.over(config, slot)]
+            for place in ended:
+                slot = slots[place]
+                finished.save(slot.run, jax.tree.map(lambda x, place=place: np.asarray(x)[place], state["best"]))
+                done.add(slot.run)
+                bar.total -= (config.train.epochs - slot.epoch) * progress.steps_of(numbers[slot.run], config)
+                slots[place] = Slot()
+            state, slots = refill(engine, state, slots, [run for run in todo if run.id not in done])
+            if ended or time.monotonic() - saved >= config.train.save_seconds:
+                save()
+                saved = time.monotonic()
 
 
 def restore_or_start(engine: Engine, rolling: checkpoint.Rolling, by_id: dict[str, runs.Run]):

@@ -167,7 +167,7 @@ def test_duplicates_are_refused_by_name(config, tmp_path):
 
 def test_outcome_out_of_range_names_patient_column_and_range_only(config, tmp_path):
     write(config, rows=(*ROWS, "10,1,A,a.nii,,77,31,F,9,0.5"))
-    message = refused(config, tmp_path, "'10'", "'mrs'", "0 to 6")
+    message = refused(config, tmp_path, "'10'", "'mrs'", "0 to 6").replace(str(tmp_path), "")
     assert "77" not in message
     assert "31" not in message
 
