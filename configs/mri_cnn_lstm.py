@@ -18,10 +18,13 @@ Published: AUC 0.77 for mRS > 2 on their own thrombectomy cohort, weighting by N
 `--config.images.dwi.column=DWI_path`. Fewer modules: `--config.model.images="('dwi','adc')"`.
 """
 
+import os
+
 from ml_collections import ConfigDict
 
 from jaxstroke import config as settings
 
+DATA = os.environ.get("JAXSTROKE_DATA", "../shared/data")  # where public cohorts lie, unless `cohort.root` says otherwise
 MRS = {"poor": ("mrs", ">", 2), "mrs": ("mrs", "ordinal", (1, 2, 3, 4, 5, 6))}
 ADC = {"normalise": "window", "window": (0.0, 3000e-6)}  # mm2/s
 SECONDS = {"normalise": "window", "window": (0.0, 25.0)}  # Tmax, MTT
@@ -106,7 +109,7 @@ def smoke(config):
 def soop(config):
     """The Stroke Outcome Optimization Project: lesions in MNI space and three painted FLAIR slices (OpenNeuro ds004889)."""
     config.cohort.recipe = "soop"
-    config.cohort.root = "../shared/data/soop"
+    config.cohort.root = f"{DATA}/soop"
     config.cohort.complete = ("lesion", "views", "age", "nihss")
     config.cohort.ranges.bmi = (5, 100)
     config.images = ConfigDict(
@@ -136,7 +139,7 @@ def soop_all(config):
 def ist(config):
     """The International Stroke Trial: the same loop without an image, dead or dependent at six months."""
     config.cohort.recipe = "ist"
-    config.cohort.root = "../shared/data/ist"
+    config.cohort.root = f"{DATA}/ist"
     config.cohort.outcomes = ConfigDict({"poor": ("dead_or_dependent", "==", 1)})
     config.cohort.ranges = ConfigDict({"age": (0, 120)})
     config.loss = ConfigDict({"poor": {"kind": "binary", "weight": 1.0}})
