@@ -8,7 +8,7 @@ Published: AUC 0.77 for mRS > 2 on their own thrombectomy cohort, weighting by N
 |----------|-----------------------------------------------------------------|-------------------------------------------------|
 | demo     | 240 synthetic patients, DWI, ADC, FLAIR, Tmax, clinical columns | 0.835 (0.777 to 0.883), attainable 0.865; 3 min |
 | smoke    | 48 of them, tiny                                                | runs, no more; 30 s                             |
-| soop     | SOOP, 418 complete patients: `--config.cohort.root=FOLDER`      | 0.819 (0.777 to 0.858); 15 min                  |
+| soop     | SOOP, 418 complete patients: `--config.cohort.root=FOLDER`      | 0.819 (0.777 to 0.858); 13 min                  |
 | soop_all | SOOP, 538 with an outcome, modules masked where absent          | not measured in full                            |
 | ist      | International Stroke Trial, clinical columns only               | 0.800 (0.793 to 0.808); 25 s                    |
 | own      | your table: `--config.cohort.table=my.csv`                      | yours                                           |
