@@ -1,6 +1,6 @@
 """Every config key with its default and unit. A file in `configs/` starts from `base()` and states what its paper changes.
 
-Sections: cohort, images, clinical, split, model, loss, optimizer, train, evaluate, device. No key is optional and none is added
+Sections: cohort, images, clinical, split, model, loss, optimizer, train, evaluate, device, benchmark. No key is optional and none is added
 elsewhere: a misspelt `--config.x.y` is an error that names the nearest key.
 """
 
@@ -13,7 +13,7 @@ MISSING = ("", "n/a", "N/A", "na", "NA", "nan", "NaN", "null", "NULL", "None")
 # What may differ from the trained config when a workdir is used again (design: a trained workdir is self-contained).
 MAY_DIFFER = (
     "cohort.root", "cohort.table", "cohort.records", "cohort.workers", "evaluate.bootstrap", "evaluate.batch_size", "evaluate.comparators",
-    "evaluate.attainable", "device", "train.save_seconds",
+    "evaluate.attainable", "device", "benchmark", "train.save_seconds",
 )  # fmt: skip
 
 
@@ -89,6 +89,9 @@ def base() -> ConfigDict:
     config.model = ConfigDict(
         {
             "name": "",
+            "encoder": "",  # of volumes or slices, one of models.encoders.ENCODERS; "" where a network has its own
+            "norm": "batch",  # batch (masked, over all devices) | group
+            "remat": False,  # compute a block's activations again in the backward pass: less memory, a third more work
             "images": (),  # the images the network sees, () = all
             "clinical": (),  # the clinical columns the network sees, () = all
             "widths": (16, 32, 64, 128),  # channels of the encoder's stages
@@ -154,6 +157,15 @@ def base() -> ConfigDict:
             "data": 0,  # devices that share a batch, 0 = all that are left
             "space": 1,
             "cache": "~/.cache/jaxstroke",  # compiled programs; "" = none
+            "convolution": "auto",  # form: auto (by platform) | native | products | space_to_depth
+        }
+    )
+    config.benchmark = ConfigDict(
+        {
+            "kind": "train",  # train (forward, backward, update) | predict (forward)
+            "source": "synthetic",  # synthetic (arrays made on the device) | records (the config's cohort through the feed)
+            "steps": 20,  # timed
+            "warmup": 3,  # before them
         }
     )
     return config

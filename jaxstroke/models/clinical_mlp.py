@@ -3,7 +3,8 @@
 import flax.linen as nn
 import jax.numpy as jnp
 
-from jaxstroke.models import encoders, heads
+from jaxstroke.models import heads
+from jaxstroke.models.encoders import clinical
 
 
 class ClinicalMLP(nn.Module):
@@ -17,8 +18,8 @@ class ClinicalMLP(nn.Module):
     @nn.compact
     def __call__(self, batch: dict, fitted: dict, train: bool = False) -> dict:
         keys = batch["key"] if train else None
-        x = encoders.clinical_input(batch, fitted)
-        x = encoders.ClinicalEncoder(self.units, self.dropout, self.dtype, name="encoder")(x, keys)
+        x = clinical.clinical_input(batch, fitted)
+        x = clinical.ClinicalEncoder(self.units, self.dropout, self.dtype, name="encoder")(x, keys)
         return {"logits": heads.Heads(self.tasks, name="heads")(x), "features": {"clinical": x}, "parts": {}}
 
 

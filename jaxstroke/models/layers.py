@@ -8,6 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxstroke.models import convolution
+
 
 def max_pool(x: jax.Array) -> jax.Array:
     """`n h w c -> n h/2 w/2 c`: maximum over 2 x 2; an odd last row or column is dropped. Ties share the gradient equally.
@@ -63,6 +65,27 @@ def places() -> np.ndarray:
 
 PLACES = places()
 CONV_POOL = {"cpu": conv_pool_blocks}  # other platforms: native
+
+
+class Conv(nn.Module):
+    """Convolution `n *space i -> n *space' features` with its parameters; see `convolution.conv` for strides, padding and form."""
+
+    features: int
+    kernel_size: tuple[int, ...]
+    strides: int | tuple[int, ...] = 1
+    padding: str | tuple = "SAME"
+    use_bias: bool = False
+    form: str = "auto"
+    dtype: jnp.dtype = jnp.float32
+    kernel_init: nn.initializers.Initializer = nn.initializers.he_normal()
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        kernel = self.param("kernel", self.kernel_init, (*self.kernel_size, x.shape[-1], self.features))
+        x = convolution.conv(x.astype(self.dtype), kernel.astype(self.dtype), self.strides, self.padding, self.form)
+        if not self.use_bias:
+            return x
+        return x + self.param("bias", nn.initializers.zeros, (self.features,)).astype(self.dtype)
 
 
 class ConvPool(nn.Module):

@@ -9,7 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxstroke import config as settings
-from jaxstroke.models import encoders, fusion, heads, layers
+from jaxstroke.models import fusion, heads, layers
+from jaxstroke.models.encoders import clinical, slices
 
 
 class ModuleNet(nn.Module):
@@ -23,7 +24,7 @@ class ModuleNet(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, mask: jax.Array, keys: jax.Array | None, site: int) -> tuple[dict, jax.Array]:
-        x = encoders.SliceEncoder(self.widths, self.dtype, name="encoder")(x)  # b s f
+        x = slices.SliceEncoder(self.widths, self.dtype, name="encoder")(x)  # b s f
         x = layers.dropout(x, self.dropout[0], keys, 2 * site)
         x = layers.MaskedLSTM(self.hidden, self.dtype, name="lstm")(x, mask)  # b u
         dropped = layers.dropout(x, self.dropout[1], keys, 2 * site + 1)
@@ -77,7 +78,7 @@ class Ensemble(nn.Module):
             return nn.Dense(logits.shape[-1], name=f"learned_{task}")(x.reshape(len(x), -1))
         if self.rule == "stacked":
             x = (logits * present[..., None]).reshape(len(logits), -1)
-            x = jnp.concatenate([x, present, encoders.clinical_input(batch, fitted)], -1)
+            x = jnp.concatenate([x, present, clinical.clinical_input(batch, fitted)], -1)
             return nn.Dense(logits.shape[-1], name=f"stacked_{task}")(x)
         return fusion.logit(fusion.parameter_free(self.rule, probabilities, present, c if self.rule != "mean" else None, prior))
 

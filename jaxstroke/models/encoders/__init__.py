@@ -1,0 +1,1 @@
+"""What turns an image, or a row of columns, into features."""

@@ -1,0 +1,22 @@
+"""A small encoder of single slices, its weights shared over the slices of a sequence."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxstroke.models import layers
+
+
+class SliceEncoder(nn.Module):
+    """`b s h w c -> b s f`: convolution 3 x 3, ReLU, 2 x 2 maximum a stage, then the global mean; weights shared over slices."""
+
+    widths: tuple[int, ...]
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        b, s, h, w, c = x.shape
+        x = x.reshape(b * s, h, w, c).astype(self.dtype)
+        for width in self.widths:
+            x = layers.ConvPool(width, self.dtype)(x)
+        return x.mean((1, 2), dtype=jnp.float32).reshape(b, s, -1)
