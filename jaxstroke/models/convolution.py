@@ -1,12 +1,211 @@
-"""Convolution: one function, several forms of the same sum, the form chosen by platform (stub; forms follow)."""
+"""Convolution: one function, several forms of the same sum, the form chosen by platform.
+
+    native          the compiler's own operation; a strided one gets a gradient of stride-1 convolutions, which never dilates
+    products        matrix products over gathered or scattered taps, and native two-dimensional convolutions: for CPUs, whose native
+                    three-dimensional convolution and kernel gradients are 3 to 6 times slower
+    space_to_depth  a strided one as a stride-1 convolution over the stride's phases, laid side by side as channels: for a TPU's stem,
+                    where a single channel would leave most of the matrix unit empty
+
+Arrays are `n *space i`, kernels `*taps i o`, in one, two or three dimensions. All forms are differentiable in x and kernel.
+"""
+
+import functools
+import math
 
 import jax
+import jax.numpy as jnp
+
+from jaxstroke.models.taps import Axis, crop, gather, mat, phases, scatter, split_taps
+
+PLATFORM = {"cpu": "products", "tpu": "space_to_depth"}  # others: native
+STEM_CHANNELS = 4  # up to so many, a strided convolution counts as a stem
 
 
 def conv(x: jax.Array, kernel: jax.Array, strides=1, padding="SAME", form: str = "auto") -> jax.Array:
-    """`n *space i, *taps i o -> n *space' o`. strides: one, or one an axis. padding: "SAME", "VALID" or pairs (before, after)."""
+    """`n *space i, *taps i o -> n *space' o`. strides: one, or one an axis. padding: "SAME", "VALID" or pairs (before, after) an axis.
+
+    form: auto (by platform) or a name of `FORMS`. Raises ValueError for shapes that do not fit.
+    """
     dims = kernel.ndim - 2
+    if x.ndim != kernel.ndim or x.shape[-1] != kernel.shape[-2]:
+        raise ValueError(f"x {x.shape} and kernel {kernel.shape} do not fit: n *space i and *taps i o are needed")
     strides = (strides,) * dims if isinstance(strides, int) else tuple(strides)
-    letters = "DHW"[-dims:]
+    axes = make_axes(x.shape[1:-1], kernel.shape[:-2], strides, padding)
+    if all(axis.taps == 1 and axis.before == axis.after == 0 for axis in axes):
+        return pointwise(x, kernel, strides)
+    kernel = kernel + jnp.zeros_like(x, shape=())  # varies over devices as x does: what a gradient of our own needs inside shard_map
+    return FORMS[chosen(form, x, strides)](x, kernel, axes)
+
+
+def chosen(form: str, x: jax.Array, strides: tuple[int, ...]) -> str:
+    """The name of the form that `auto` means here."""
+    if form != "auto":
+        return form
+    form = PLATFORM.get(jax.default_backend(), "native")
+    stem = max(strides) > 1 and x.shape[-1] <= STEM_CHANNELS
+    return "native" if form == "space_to_depth" and not stem else form
+
+
+def make_axes(sizes, taps, strides, padding) -> tuple[Axis, ...]:
+    """What the convolution does along every axis; "SAME" gives ceil(size / stride) outputs, as XLA and TensorFlow mean it."""
+    if padding == "SAME":
+        needed = [max(0, (-(-size // s) - 1) * s + t - size) for size, t, s in zip(sizes, taps, strides, strict=True)]
+        padding = [(p // 2, p - p // 2) for p in needed]
+    elif padding == "VALID":
+        padding = [(0, 0)] * len(sizes)
+    axes = tuple(Axis(*values, *pair) for *values, pair in zip(sizes, taps, strides, padding, strict=True))
+    for axis in axes:
+        if axis.out < 1:
+            raise ValueError(f"size {axis.size} with padding ({axis.before}, {axis.after}) is smaller than {axis.taps} taps")
+    return axes
+
+
+def pointwise(x: jax.Array, kernel: jax.Array, strides: tuple[int, ...]) -> jax.Array:
+    """A kernel of one tap: a product of channels; of a stride, the places that it skips are left out first."""
+    for place, stride in enumerate(strides, start=1):
+        if stride > 1:
+            x = phases(crop(x, place, -(-x.shape[place] // stride) * stride), place, stride)[0]
+    return jax.lax.dot_general(x, kernel.reshape(kernel.shape[-2:]), (((x.ndim - 1,), (0,)), ((), ())))
+
+
+def lax_conv(x: jax.Array, kernel: jax.Array, strides, padding) -> jax.Array:
+    letters = "DHW"[-(kernel.ndim - 2) :]
     numbers = (f"N{letters}C", f"{letters}IO", f"N{letters}C")
     return jax.lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=numbers)
+
+
+def lax_axes(x: jax.Array, kernel: jax.Array, axes: tuple[Axis, ...]) -> jax.Array:
+    return lax_conv(x, kernel, [axis.stride for axis in axes], [(axis.before, axis.after) for axis in axes])
+
+
+# native
+
+
+def native(x, kernel, axes):
+    return lax_axes(x, kernel, axes) if max(axis.stride for axis in axes) == 1 else strided(x, kernel, axes)
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def strided(x, kernel, axes):
+    """The compiler's strided convolution; its gradients are those of `by_phases`."""
+    return lax_axes(x, kernel, axes)
+
+
+def strided_forward(x, kernel, axes):
+    return lax_axes(x, kernel, axes), (x, kernel)
+
+
+def strided_backward(axes, saved, g):
+    x, kernel = saved
+    return jax.vjp(lambda x, kernel: by_phases(x, kernel, axes), x, kernel)[1](g)
+
+
+strided.defvjp(strided_forward, strided_backward)
+
+
+def by_phases(x, kernel, axes):
+    """A strided convolution as a sum of stride-1 ones: every phase of x (place modulo stride) with the taps that meet it."""
+    total = 0
+    for part, taps in split_taps(x, kernel, axes):
+        total = total + lax_conv(part, taps, (1,) * len(axes), "VALID")
+    return total
+
+
+# space to depth
+
+
+def space_to_depth(x, kernel, axes):
+    """The phases as channels, one stride-1 convolution; taps that no phase has are zeros."""
+    for place, axis in enumerate(axes, start=1):
+        steps = -(-axis.taps // axis.stride)
+        x = phases(axis.padded(x, place, steps * axis.stride), place, axis.stride)
+        x = jnp.concatenate(x, -1)
+        spare = steps * axis.stride - axis.taps
+        kernel = jnp.pad(kernel, [(0, spare) if at == place - 1 else (0, 0) for at in range(kernel.ndim)])
+        kernel = jnp.concatenate(phases(kernel, place - 1, axis.stride), -2)
+    return lax_conv(x, kernel, (1,) * len(axes), "VALID")
+
+
+# products
+
+
+@functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
+def products(x, kernel, axes):
+    """The sum as matrix products; the split of the taps between gathering before and scattering after is the one that moves least."""
+    i, o = kernel.shape[-2:]
+    if max(axis.stride for axis in axes) == 1 and (len(axes) == 3 and 2 * o <= i):
+        return scattered(x, kernel, axes)
+    return folded(x, kernel, axes)
+
+
+def products_forward(x, kernel, axes):
+    return products(x, kernel, axes), (x, kernel)
+
+
+def products_backward(axes, saved, g):
+    x, kernel = saved
+    return input_gradient(g, kernel, axes).astype(x.dtype), kernel_gradient(x, g, kernel, axes).astype(kernel.dtype)
+
+
+products.defvjp(products_forward, products_backward)
+
+
+def folded(x, kernel, axes):
+    """Taps along the leading axis become channels, and one native two-dimensional convolution does the rest."""
+    if len(axes) < 3:
+        return lax_axes(x, kernel, axes)
+    x = gather(x, {1: axes[0]})  # n d' h w (taps i)
+    n, d, h, w, c = x.shape
+    y = lax_axes(x.reshape(n * d, h, w, c), kernel.transpose(1, 2, 0, 3, 4).reshape(*kernel.shape[1:3], c, -1), axes[1:])
+    return y.reshape(n, d, *y.shape[1:])
+
+
+def scattered(x, kernel, axes):
+    """One product makes what every tap adds; shifted, they are summed. Many channels to few: nothing is copied before the product.
+
+    A place gathers the taps along its first axis where that makes the sum of both copies smaller.
+    """
+    i, o = kernel.shape[-2:]
+    taps = math.prod(kernel.shape[:-2])
+    first = axes[0].taps
+    inner = 1 if first * i + taps // first * o < i + taps * o else 0
+    before = {place + 1: axis for place, axis in enumerate(axes[:inner])}
+    after = {place + 1: axis for place, axis in enumerate(axes) if place >= inner}
+    x = gather(x, before)
+    # channels of the product: taps of the last axis slowest, as `scatter` expects
+    order = (*range(inner), len(axes), *reversed(range(inner, len(axes))), len(axes) + 1)
+    y = mat(x) @ kernel.transpose(order).reshape(x.shape[-1], -1)
+    return scatter(y.reshape(*x.shape[:-1], -1), after)
+
+
+def input_gradient(g, kernel, axes):
+    """A convolution of g with the kernel turned round; of a stride, each phase of the input by itself, then interleaved."""
+    turned = jnp.flip(kernel, range(len(axes))).swapaxes(-1, -2)
+    if max(axis.stride for axis in axes) == 1:
+        back = tuple(Axis(axis.out, axis.taps, 1, axis.taps - 1 - axis.before, axis.taps - 1 - axis.after) for axis in axes)
+        return products(g, turned, back)
+    _, pull = jax.vjp(lambda x: by_phases(x, kernel, axes), jnp.zeros_like(g, shape=(len(g), *(a.size for a in axes), kernel.shape[-2])))
+    return pull(g)[0]
+
+
+def kernel_gradient(x, g, kernel, axes):
+    """One product of gathered g and gathered x over all places: of each axis, the taps are gathered on the side with fewer channels."""
+    i, o = kernel.shape[-2:]
+    on_g = []
+    for place, axis in enumerate(axes, start=1):  # widen the narrower side next
+        wide_g, wide_x = o * math.prod(axes[p - 1].taps for p in on_g), i * math.prod(a.taps for a in axes[: place - 1]) // max(
+            1, math.prod(axes[p - 1].taps for p in on_g)
+        )
+        if axis.stride == 1 and wide_g <= wide_x:
+            on_g.append(place)
+    on_x = [place for place in range(1, len(axes) + 1) if place not in on_g]
+    columns = gather(x, {place: axes[place - 1] for place in on_x})
+    shifted = gather(g, {place: axes[place - 1].adjoint for place in on_g})
+    found = mat(shifted).T @ mat(columns)  # (taps on g, o) by (taps on x, i)
+    shape = (*(axes[p - 1].taps for p in reversed(on_g)), o, *(axes[p - 1].taps for p in reversed(on_x)), i)
+    names = [*reversed(on_g), "o", *reversed(on_x), "i"]
+    found = found.reshape(shape).transpose([names.index(name) for name in (*range(1, len(axes) + 1), "i", "o")])
+    return jnp.flip(found, [p - 1 for p in on_g]) if on_g else found
+
+
+FORMS = {"native": native, "products": products, "space_to_depth": space_to_depth}

@@ -64,7 +64,29 @@ class BatchNorm(nn.Module):
                 moved = self.momentum * running.value + (1 - self.momentum) * jax.lax.stop_gradient(new)
                 running.value = jnp.where(count > 0, moved, running.value)
         factor = scale * jax.lax.rsqrt(variance + self.epsilon)
-        return ((x.astype(jnp.float32) - mean) * factor + bias).astype(self.dtype)
+        varying = jnp.zeros_like(x, shape=(), dtype=jnp.float32)  # the gradient below needs all to vary over devices as x does
+        return affine(x, mean + varying, factor + varying, bias + varying).astype(self.dtype)
+
+
+@jax.custom_vjp
+def affine(x: jax.Array, mean: jax.Array, factor: jax.Array, bias: jax.Array) -> jax.Array:
+    """`(x - mean) factor + bias` in float32, per channel. Its gradient keeps x alone and reads it once more, instead of storing x - mean."""
+    return x.astype(jnp.float32) * factor + (bias - mean * factor)
+
+
+def affine_forward(x, mean, factor, bias):
+    return affine(x, mean, factor, bias), (x, mean, factor)
+
+
+def affine_backward(saved, g):
+    x, mean, factor = saved
+    axes = tuple(range(x.ndim - 1))
+    to_bias = g.sum(axes)
+    to_factor = (g * (x.astype(jnp.float32) - mean)).sum(axes)
+    return (g * factor).astype(x.dtype), -factor * to_bias, to_factor, to_bias
+
+
+affine.defvjp(affine_forward, affine_backward)
 
 
 class GroupNorm(nn.Module):
