@@ -4,17 +4,18 @@ import jax
 import jax.numpy as jnp
 
 from jaxstroke.errors import InputError, nearest
-from jaxstroke.models import clinical_mlp, mri_cnn_lstm
+from jaxstroke.models import clinical_mlp, ich_multitask, mri_cnn_lstm
 
-MODELS = {"mri_cnn_lstm": mri_cnn_lstm.build, "clinical_mlp": clinical_mlp.build}
+MODELS = {"mri_cnn_lstm": mri_cnn_lstm.build, "clinical_mlp": clinical_mlp.build, "ich_multitask": ich_multitask.build}
 
 
 def build(config):
     """The Flax module that `config.model.name` means.
 
-    `module.apply({"params": ...}, batch, fitted, train=False)` takes one run's batch (`"images/<name>"`: `b s h w c`, `"clinical"`: `b k`,
-    masks beside them, `"key"`: `b` when training) and the numbers fitted on its training patients, and gives
-    `{"logits": {task: b k}, "features": {name: b f}, "parts": {part: {"logits": {task: b k}, "present": b}}}`.
+    `module.apply({"params": ...}, batch, fitted, train=False)` takes one run's batch (`"images/<name>"`: `b s h w c`, a volume `b d h w c`,
+    `"clinical"`: `b k`, masks beside them; when training `"key"`: `b`, and `"weight"`: `b`, 1 for a real row) and the numbers fitted on
+    its training patients, and gives
+    `{"logits": {task: b k}, "features": {name: b ...}, "parts": {part: {"logits": {task: b k}, "present": b}}}`.
     A part is trained and kept on its own (a module of paper 1); its parameters lie under its name. No parts: the network is one.
     """
     name = config.model.name

@@ -10,7 +10,6 @@ Arrays are `n *space i`, kernels `*taps i o`, in one, two or three dimensions. A
 """
 
 import functools
-import math
 
 import jax
 import jax.numpy as jnp
@@ -65,7 +64,8 @@ def pointwise(x: jax.Array, kernel: jax.Array, strides: tuple[int, ...]) -> jax.
     for place, stride in enumerate(strides, start=1):
         if stride > 1:
             x = phases(crop(x, place, -(-x.shape[place] // stride) * stride), place, stride)[0]
-    return jax.lax.dot_general(x, kernel.reshape(kernel.shape[-2:]), (((x.ndim - 1,), (0,)), ((), ())))
+    y = mat(x) @ kernel.reshape(kernel.shape[-2:])  # two-dimensional, or its gradient would transpose a copy of every place
+    return y.reshape(*x.shape[:-1], -1)
 
 
 def lax_conv(x: jax.Array, kernel: jax.Array, strides, padding) -> jax.Array:
@@ -131,11 +131,8 @@ def space_to_depth(x, kernel, axes):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def products(x, kernel, axes):
-    """The sum as matrix products; the split of the taps between gathering before and scattering after is the one that moves least."""
-    i, o = kernel.shape[-2:]
-    if max(axis.stride for axis in axes) == 1 and (len(axes) == 3 and 2 * o <= i):
-        return scattered(x, kernel, axes)
-    return folded(x, kernel, axes)
+    """The sum as matrix products. Many channels to few: `scattered`; else the leading axis folded into the channels."""
+    return scattered(x, kernel, axes) if narrows(kernel, axes) else folded(x, kernel, axes)
 
 
 def products_forward(x, kernel, axes):
@@ -144,10 +141,44 @@ def products_forward(x, kernel, axes):
 
 def products_backward(axes, saved, g):
     x, kernel = saved
-    return input_gradient(g, kernel, axes).astype(x.dtype), kernel_gradient(x, g, kernel, axes).astype(kernel.dtype)
+    backward = scattered_backward if narrows(kernel, axes) else folded_backward
+    to_x, to_kernel = backward(x, kernel, axes, g)
+    return to_x.astype(x.dtype), to_kernel.astype(kernel.dtype)
 
 
 products.defvjp(products_forward, products_backward)
+
+
+def narrows(kernel, axes) -> bool:
+    """Whether what every tap adds is small enough to be kept for all taps: fewer channels out than in, as in a dense layer."""
+    i, o = kernel.shape[-2:]
+    return max(axis.stride for axis in axes) == 1 and len(axes) == 3 and 2 * o <= i
+
+
+def scattered(x, kernel, axes):
+    """One product makes what every tap adds; shifted, they are summed. Nothing is copied before the product."""
+    y = mat(x) @ flat_taps(kernel)
+    return scatter(y.reshape(*x.shape[:-1], -1), places(axes))
+
+
+def scattered_backward(x, kernel, axes, g):
+    """The output's gradient gathered once, then one product for x and one for the kernel."""
+    shifted = mat(gather(g, {place: axis.adjoint for place, axis in places(axes).items()}))
+    to_x = jax.lax.dot_general(shifted, flat_taps(jnp.flip(kernel, range(len(axes)))), (((1,), (1,)), ((), ())))
+    to_kernel = shifted.T @ mat(x)  # (taps of the last axis slowest, o) by i
+    *taps, i, o = kernel.shape
+    to_kernel = to_kernel.reshape(*reversed(taps), o, i).transpose(*reversed(range(len(taps))), len(taps) + 1, len(taps))
+    return to_x.reshape(x.shape), jnp.flip(to_kernel, range(len(taps)))
+
+
+def flat_taps(kernel) -> jax.Array:
+    """`*taps i o -> i (taps of the last axis slowest, o)`, the order of `gather` and `scatter`."""
+    dims = kernel.ndim - 2
+    return kernel.transpose(dims, *reversed(range(dims)), dims + 1).reshape(kernel.shape[dims], -1)
+
+
+def places(axes) -> dict[int, Axis]:
+    return dict(enumerate(axes, start=1))
 
 
 def folded(x, kernel, axes):
@@ -160,52 +191,31 @@ def folded(x, kernel, axes):
     return y.reshape(n, d, *y.shape[1:])
 
 
-def scattered(x, kernel, axes):
-    """One product makes what every tap adds; shifted, they are summed. Many channels to few: nothing is copied before the product.
-
-    A place gathers the taps along its first axis where that makes the sum of both copies smaller.
-    """
-    i, o = kernel.shape[-2:]
-    taps = math.prod(kernel.shape[:-2])
-    first = axes[0].taps
-    inner = 1 if first * i + taps // first * o < i + taps * o else 0
-    before = {place + 1: axis for place, axis in enumerate(axes[:inner])}
-    after = {place + 1: axis for place, axis in enumerate(axes) if place >= inner}
-    x = gather(x, before)
-    # channels of the product: taps of the last axis slowest, as `scatter` expects
-    order = (*range(inner), len(axes), *reversed(range(inner, len(axes))), len(axes) + 1)
-    y = mat(x) @ kernel.transpose(order).reshape(x.shape[-1], -1)
-    return scatter(y.reshape(*x.shape[:-1], -1), after)
-
-
-def input_gradient(g, kernel, axes):
-    """A convolution of g with the kernel turned round; of a stride, each phase of the input by itself, then interleaved."""
-    turned = jnp.flip(kernel, range(len(axes))).swapaxes(-1, -2)
+def folded_backward(x, kernel, axes, g):
+    """For x a convolution with the kernel turned round; of a stride, each phase of x by itself, then interleaved."""
     if max(axis.stride for axis in axes) == 1:
-        back = tuple(Axis(axis.out, axis.taps, 1, axis.taps - 1 - axis.before, axis.taps - 1 - axis.after) for axis in axes)
-        return products(g, turned, back)
-    _, pull = jax.vjp(lambda x: by_phases(x, kernel, axes), jnp.zeros_like(g, shape=(len(g), *(a.size for a in axes), kernel.shape[-2])))
-    return pull(g)[0]
+        turned = jnp.flip(kernel, range(len(axes))).swapaxes(-1, -2)
+        to_x = products(g, turned, tuple(axis.adjoint for axis in axes))
+    else:
+        to_x = jax.vjp(lambda x: by_phases(x, kernel, axes), x)[1](g)[0]
+    return to_x, kernel_gradient(x, g, kernel, axes)
 
 
 def kernel_gradient(x, g, kernel, axes):
-    """One product of gathered g and gathered x over all places: of each axis, the taps are gathered on the side with fewer channels."""
-    i, o = kernel.shape[-2:]
-    on_g = []
-    for place, axis in enumerate(axes, start=1):  # widen the narrower side next
-        wide_g, wide_x = o * math.prod(axes[p - 1].taps for p in on_g), i * math.prod(a.taps for a in axes[: place - 1]) // max(
-            1, math.prod(axes[p - 1].taps for p in on_g)
-        )
-        if axis.stride == 1 and wide_g <= wide_x:
-            on_g.append(place)
-    on_x = [place for place in range(1, len(axes) + 1) if place not in on_g]
-    columns = gather(x, {place: axes[place - 1] for place in on_x})
-    shifted = gather(g, {place: axes[place - 1].adjoint for place in on_g})
-    found = mat(shifted).T @ mat(columns)  # (taps on g, o) by (taps on x, i)
-    shape = (*(axes[p - 1].taps for p in reversed(on_g)), o, *(axes[p - 1].taps for p in reversed(on_x)), i)
-    names = [*reversed(on_g), "o", *reversed(on_x), "i"]
-    found = found.reshape(shape).transpose([names.index(name) for name in (*range(1, len(axes) + 1), "i", "o")])
-    return jnp.flip(found, [p - 1 for p in on_g]) if on_g else found
+    """One product over all places of gathered g and gathered x: axis by axis, taps are gathered on the side that is narrower by then."""
+    widths = {"g": kernel.shape[-1], "x": kernel.shape[-2]}
+    on = {"g": {}, "x": {}}
+    for place, axis in places(axes).items():
+        side = "g" if axis.stride == 1 and widths["g"] <= widths["x"] else "x"
+        widths[side] *= axis.taps
+        on[side][place] = axis
+    columns = mat(gather(x, on["x"]))
+    shifted = mat(gather(g, {place: axis.adjoint for place, axis in on["g"].items()}))
+    order = [*reversed(on["g"]), "o", *reversed(on["x"]), "i"]
+    sizes = {place: axis.taps for place, axis in places(axes).items()} | {"i": kernel.shape[-2], "o": kernel.shape[-1]}
+    found = (shifted.T @ columns).reshape([sizes[name] for name in order])
+    found = found.transpose([order.index(name) for name in (*places(axes), "i", "o")])
+    return jnp.flip(found, [place - 1 for place in on["g"]])
 
 
 FORMS = {"native": native, "products": products, "space_to_depth": space_to_depth}

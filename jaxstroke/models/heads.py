@@ -15,10 +15,28 @@ def sizes(config) -> dict[str, int]:
 
 
 class Heads(nn.Module):
-    """One linear layer a task, in float32."""
+    """One linear layer a task, in float32.
+
+    uniform: kernel and bias begin as PyTorch's, uniform in +-1/sqrt(f); else LeCun normal and 0.
+    """
 
     sizes: dict[str, int]
+    uniform: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> dict[str, jax.Array]:
-        return {task: nn.Dense(size, name=task)(x.astype(jnp.float32)) for task, size in self.sizes.items()}
+        kernel, bias = nn.initializers.lecun_normal(), nn.initializers.zeros
+        if self.uniform:
+            kernel, bias = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform"), within(x.shape[-1] ** -0.5)
+        return {
+            task: nn.Dense(size, kernel_init=kernel, bias_init=bias, name=task)(x.astype(jnp.float32)) for task, size in self.sizes.items()
+        }
+
+
+def within(bound: float):
+    """An initialiser: uniform in +-bound."""
+
+    def draw(key, shape, dtype=jnp.float32):
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return draw

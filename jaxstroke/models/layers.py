@@ -105,20 +105,28 @@ class ConvPool(nn.Module):
         return nn.relu(form(x.astype(self.dtype), kernel.astype(self.dtype)) + bias.astype(self.dtype))
 
 
-def dropout(x: jax.Array, rate: float, keys: jax.Array | None, site: int, whole_channels: bool = False) -> jax.Array:
-    """Inverted dropout of `b ... c` with one key a row, so that the mask does not depend on how rows are spread over devices.
+def dropout(x: jax.Array, rate: float, keys: jax.Array | None, site: int) -> jax.Array:
+    """Inverted dropout of `b ...` with one key a row, so that the mask does not depend on how rows are spread over devices.
 
     keys: `b` typed keys, or None in evaluation. site: a number of its own for every place in a network.
-    whole_channels: a channel of a row is kept or dropped as a whole, as PyTorch's Dropout3d does.
     """
     if keys is None or rate == 0.0:
         return x
 
     def row(key, values):
-        shape = (*(1,) * (values.ndim - 1), values.shape[-1]) if whole_channels else values.shape
-        return jax.random.bernoulli(jax.random.fold_in(key, site), 1.0 - rate, shape)
+        return jax.random.bernoulli(jax.random.fold_in(key, site), 1.0 - rate, values.shape)
 
     return jnp.where(jax.vmap(row)(keys, x), x / (1.0 - rate), 0.0).astype(x.dtype)
+
+
+def kept_channels(rate: float, keys: jax.Array | None, shape: tuple[int, ...]) -> jax.Array | None:
+    """Inverted dropout of whole channels, as PyTorch's Dropout3d does, of all layers in one draw: factors `b *shape`, 0 or 1 / (1 - rate).
+
+    None where nothing is dropped: in evaluation (keys None) or at rate 0.
+    """
+    if keys is None or rate == 0.0:
+        return None
+    return jax.vmap(lambda key: jax.random.bernoulli(key, 1.0 - rate, shape))(keys) / (1.0 - rate)
 
 
 class MaskedLSTM(nn.Module):

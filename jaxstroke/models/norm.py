@@ -70,7 +70,7 @@ class BatchNorm(nn.Module):
 
 @jax.custom_vjp
 def affine(x: jax.Array, mean: jax.Array, factor: jax.Array, bias: jax.Array) -> jax.Array:
-    """`(x - mean) factor + bias` in float32, per channel. Its gradient keeps x alone and reads it once more, instead of storing x - mean."""
+    """`(x - mean) factor + bias` in float32, per channel. Its gradient keeps and reads x alone, instead of storing x - mean."""
     return x.astype(jnp.float32) * factor + (bias - mean * factor)
 
 

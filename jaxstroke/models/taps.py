@@ -55,13 +55,16 @@ def shifts(x: jax.Array, place: int, axis: Axis, value: float = 0.0) -> list[jax
     """x as every tap sees it: a list over taps, each with `axis.out` places along its axis `place`."""
     steps = -(-axis.taps // axis.stride)
     parts = phases(axis.padded(x, place, steps * axis.stride, value), place, axis.stride)
-    return [jax.lax.slice_in_dim(parts[t % axis.stride], t // axis.stride, t // axis.stride + axis.out, axis=place) for t in range(axis.taps)]
+    at = [divmod(tap, axis.stride) for tap in range(axis.taps)]
+    return [jax.lax.slice_in_dim(parts[phase], step, step + axis.out, axis=place) for step, phase in at]
 
 
 def gather(x: jax.Array, axes: dict[int, Axis]) -> jax.Array:
-    """Taps laid side by side as channels: `... c -> ... (taps of the last axis, ..., taps of the first, c)`."""
+    """Taps laid side by side as channels: `... c -> ... (taps of the last axis, ..., taps of the first, c)`. Padded once, while small."""
     for place, axis in axes.items():
-        x = jnp.concatenate(shifts(x, place, axis), -1)
+        x = axis.padded(x, place, -(-axis.taps // axis.stride) * axis.stride)
+    for place, axis in axes.items():
+        x = jnp.concatenate(shifts(x, place, dataclasses.replace(axis, size=x.shape[place], before=0, after=0)), -1)
     return x
 
 

@@ -8,7 +8,6 @@ import numpy as np
 from etils import epath
 
 from jaxstroke import models
-from jaxstroke.errors import InputError
 from jaxstroke.feed import plan, resident
 from jaxstroke.training import checkpoint, mesh, optimizer, step
 
@@ -58,7 +57,7 @@ class Engine:
 def build(config, arrays: dict[str, np.ndarray], fitted_example: dict[str, np.ndarray]) -> Engine:
     """The engine of a config on a cohort's arrays. fitted_example: `runs.fitted` of any run."""
     devices = mesh.make(config.device)
-    check_divisible(config, devices.shape["data"])
+    mesh.check_divisible(config, devices.shape["data"])
     model = models.build(config)
     transform = optimizer.make(config.optimizer)
     data = resident.place(arrays, devices)
@@ -81,15 +80,6 @@ def build(config, arrays: dict[str, np.ndarray], fitted_example: dict[str, np.nd
         parts=tuple(outputs["parts"]) if outputs["parts"] and config.train.stages == "two" else ("network",),
         eval_batch=-(-config.evaluate.batch_size // devices.shape["data"]) * devices.shape["data"],
     )
-
-
-def check_divisible(config, data: int):
-    """Refuse a batch that cannot be shared evenly."""
-    if config.train.batch_size % data:
-        raise InputError(
-            f"config.train.batch_size = {config.train.batch_size} cannot be shared by {data} devices on the axis `data`: "
-            f"use a multiple of {data}, or --config.device.data="
-        )
 
 
 def finished_runs(workdir: epath.Path) -> checkpoint.Finished:

@@ -22,3 +22,12 @@ def make(device) -> jax.sharding.Mesh:
         )
     shape = (device.run, data, device.space)
     return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * 3, devices=jax.devices()[:used])
+
+
+def check_divisible(config, data: int):
+    """Refuse a batch that cannot be shared evenly."""
+    if config.train.batch_size % data:
+        raise InputError(
+            f"config.train.batch_size = {config.train.batch_size} cannot be shared by {data} devices on the axis `data`: "
+            f"use a multiple of {data}, or --config.device.data="
+        )

@@ -38,27 +38,53 @@ def make_train_step(model, transform, mesh, config):
     batch: of `feed`, leading axes `run accumulation b`. terms: {"<part>/<task>": (numerator, denominator)}, each `run`.
     A step without a valid row leaves the whole state as it was.
     """
-    joint = config.train.stages == "joint"
 
     def one_run(state, fitted, batch):
-        totals = micro_totals(model, state, fitted, batch, config.loss, joint)
-
-        def objective(params, stats, micro):
-            variables = {"params": params} | ({"batch_stats": stats} if stats else {})
-            outputs, new = model.apply(variables, micro, fitted, train=True, mutable=["batch_stats"])
-            sums = jax.lax.psum(losses.terms(outputs, micro, fitted, config.loss, joint), "data")
-            loss = sum(losses.ratio(numerator, totals[name]) for name, (numerator, _) in sums.items())
-            return loss, (new.get("batch_stats", {}), sums)
-
+        objective = make_objective(model, state, fitted, batch, config)
         gradients, stats, sums = accumulated(objective, state["params"], state["stats"], batch)
-        directions, opt = transform.update(gradients, state["opt"], state["params"])
-        rate = optimizer.schedule(config.optimizer, state["step"], fitted["total_steps"])
-        params = jax.tree.map(lambda p, d: p - rate * d, state["params"], directions)
-        new = {"params": params, "stats": stats, "opt": opt, "step": state["step"] + 1, "best": state["best"]}
+
+        def updated(old):
+            directions, opt = transform.update(gradients, old["opt"], old["params"])
+            rate = optimizer.schedule(config.optimizer, old["step"], fitted["total_steps"])
+            params = jax.tree.map(lambda p, d: p - rate * d, old["params"], directions)
+            return {"params": params, "stats": stats, "opt": opt, "step": old["step"] + 1}
+
         any_valid = jax.lax.psum(batch["weight"].sum(), "data") > 0
-        return jax.tree.map(lambda a, b: jnp.where(any_valid, a, b), new, state), sums
+        moving = {name: state[name] for name in ("params", "stats", "opt", "step")}
+        return {"best": state["best"]} | only_if(any_valid, updated, moving), sums
 
     return mapped(one_run, mesh, in_specs=(RUN, RUN, ROWS), out_specs=RUN, donate=0)
+
+
+def only_if(condition, function, state):
+    """`function(state)` where the condition holds, else the state.
+
+    A branch on CPU: with a choice per element XLA copies the whole donated state first, nearly half of a step with 33 M parameters.
+    A choice elsewhere: a branch would make the host wait for the device.
+    """
+    if jax.default_backend() == "cpu":
+        return jax.lax.cond(condition, function, lambda old: old, state)
+    return jax.tree.map(lambda new, old: jnp.where(condition, new, old), function(state), state)
+
+
+def make_objective(model, state, fitted, batch, config):
+    """`objective(params, stats, micro) -> loss, (stats, sums)` of one run: a micro-batch's share of the loss of the whole `batch`.
+
+    sums: {"<part>/<task>": (numerator, denominator)} over all devices. Inside shard_map only.
+    """
+    joint = config.train.stages == "joint"
+    one = batch["weight"].shape[0] == 1  # a single micro-batch counts its own denominators
+    totals = None if one else micro_totals(model, state, fitted, batch, config.loss, joint)
+
+    def objective(params, stats, micro):
+        variables = {"params": params} | ({"batch_stats": stats} if stats else {})
+        outputs, new = model.apply(variables, micro, fitted, train=True, mutable=["batch_stats"])
+        sums = jax.lax.psum(losses.terms(outputs, micro, fitted, config.loss, joint), "data")
+        counted = totals or {name: denominator for name, (_, denominator) in sums.items()}
+        loss = sum(losses.ratio(numerator, counted[name]) for name, (numerator, _) in sums.items())
+        return loss, (new.get("batch_stats", {}), sums)
+
+    return objective
 
 
 def micro_totals(model, state, fitted, batch, loss, joint) -> dict[str, jax.Array]:

@@ -1,1 +1,121 @@
-"""What turns an image, or a row of columns, into features."""
+"""What turns an image, or a row of columns, into features. `ENCODERS` names those that `config.model.encoder` can be.
+
+An encoder is called `encoder(x, mask=None, keys=None, train=False)` with x `n h w c` or `n d h w c`, mask `n` (1 = a valid row), keys
+`n` for dropout, and gives named feature maps in order and, last, `pooled`: `n f` float32.
+"""
+
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from jaxstroke.check import ENCODER_INPUTS, Takes
+from jaxstroke.errors import InputError, nearest
+from jaxstroke.models import layers
+from jaxstroke.models import norm as norms
+from jaxstroke.models.encoders import densenet, resnet, vit
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What every encoder is made of. dims: spatial axes. conv, norm: `layers.Conv` and a norm, partially applied. dropout: a rate."""
+
+    dims: int
+    conv: Callable
+    norm: Callable
+    remat: bool
+    dtype: jnp.dtype
+    dropout: float
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """A kind of encoder: the images it takes, and how it is built of its parts."""
+
+    takes: Takes
+    build: Callable[[Parts], nn.Module]
+
+    @property
+    def dims(self) -> int:
+        """Spatial axes, 2 or 3."""
+        return self.takes.axes
+
+    @property
+    def smallest(self) -> int:
+        """Fewest voxels an axis."""
+        return self.takes.smallest
+
+
+def densenet121(parts: Parts) -> nn.Module:
+    return densenet.DenseNet(dropout=parts.dropout, conv=parts.conv, norm=parts.norm, remat=parts.remat, dtype=parts.dtype)
+
+
+def resnet18(parts: Parts) -> nn.Module:
+    return resnet.ResNet(parts.dims, (2, 2, 2, 2), False, parts.conv, parts.norm, remat=parts.remat, dtype=parts.dtype)
+
+
+def resnet50(parts: Parts) -> nn.Module:
+    return resnet.ResNet(parts.dims, (3, 4, 6, 3), True, parts.conv, parts.norm, remat=parts.remat, dtype=parts.dtype)
+
+
+def vit_s(parts: Parts) -> nn.Module:
+    return vit.VisionTransformer(parts.dims, 384, 12, 6, dropout=parts.dropout, remat=parts.remat, dtype=parts.dtype)
+
+
+def vit_b(parts: Parts) -> nn.Module:
+    return vit.VisionTransformer(parts.dims, 768, 12, 12, dropout=parts.dropout, remat=parts.remat, dtype=parts.dtype)
+
+
+def vit_l(parts: Parts) -> nn.Module:
+    return vit.VisionTransformer(parts.dims, 1024, 24, 16, dropout=parts.dropout, remat=parts.remat, dtype=parts.dtype)
+
+
+ENCODERS = {
+    name: Encoder(ENCODER_INPUTS[name], build)
+    for name, build in {
+        "densenet121_3d": densenet121,
+        "resnet18_2d": resnet18,
+        "resnet18_3d": resnet18,
+        "resnet50_2d": resnet50,
+        "resnet50_3d": resnet50,
+        "vit_s_2d": vit_s,
+        "vit_b_2d": vit_b,
+        "vit_l_2d": vit_l,
+        "vit_s_3d": vit_s,
+        "vit_b_3d": vit_b,
+    }.items()
+}
+NORMS = {"batch": norms.BatchNorm, "group": norms.GroupNorm}
+
+
+def make(
+    name: str,
+    dtype: jnp.dtype,
+    form: str = "auto",
+    norm: str = "batch",
+    axis: str | None = "data",
+    remat: bool = False,
+    dropout: float = 0.0,
+) -> nn.Module:
+    """The encoder of this name.
+
+    form: of the convolutions, see `convolution.conv`. norm: batch or group; a transformer has layer normalisation whatever it says.
+    axis: the mesh axis that shares a batch's rows, for batch normalisation in training; None outside shard_map. remat: compute each block
+    again in the backward pass. dropout: of dense layers' channels and of transformers; a ResNet has none. Unknown names raise InputError.
+    """
+    for key, value, known in (("encoder", name, ENCODERS), ("norm", norm, NORMS)):
+        if value not in known:
+            raise InputError(f"config.model.{key} = '{value}' is unknown.{nearest(value, known)}")
+    shared = {"axis": axis} if norm == "batch" else {}
+    encoder = ENCODERS[name]
+    parts = Parts(
+        dims=encoder.dims,
+        conv=functools.partial(layers.Conv, form=form, dtype=dtype),
+        norm=functools.partial(NORMS[norm], dtype=dtype, **shared),
+        remat=remat,
+        dtype=dtype,
+        dropout=dropout,
+    )
+    return encoder.build(parts)

@@ -14,22 +14,23 @@ from jaxstroke.models import layers, norm, pooling
 
 
 class DenseLayer(nn.Module):
-    """`n d h w c -> n d h w growth`: norm, ReLU, 1x1x1 to `bottleneck * growth`, norm, ReLU, 3x3x3 to `growth`, dropout of channels."""
+    """`n d h w c -> n d h w growth`: norm, ReLU, 1x1x1 to `bottleneck * growth`, norm, ReLU, 3x3x3 to `growth`, dropout of whole channels.
+
+    kept: `n growth` factors of the channels, None in evaluation.
+    """
 
     growth: int
     bottleneck: int
-    dropout: float
-    site: int
     conv: Any
     norm: Any
 
     @nn.compact
-    def __call__(self, x, known, mask, keys, train):
+    def __call__(self, x, known, mask, kept, train):
         x = nn.relu(normalised(self.norm(name="norm1"), x, mask, train, known))
         x = self.conv(self.bottleneck * self.growth, (1, 1, 1), name="conv1")(x)
         x = nn.relu(self.norm(name="norm2")(x, mask, train))
         x = self.conv(self.growth, (3, 3, 3), padding=((1, 1),) * 3, name="conv2")(x)
-        return layers.dropout(x, self.dropout, keys, self.site, whole_channels=True)
+        return x if kept is None else x * kept[:, None, None, None].astype(x.dtype)
 
 
 class Transition(nn.Module):
@@ -71,14 +72,16 @@ class DenseNet(nn.Module):
         x = self.conv(self.initial, (7, 7, 7), strides=2, padding=((3, 3),) * 3, name="stem")(x)
         features = {"stem": (x := nn.relu(self.norm(name="norm0")(x, mask, train)))}
         x = pooling.max_pool(x, 3, 2, 1)
-        site = 0
+        kept = layers.kept_channels(self.dropout, keys, (sum(self.blocks), self.growth))
+        layers_before = 0
         for number, count in enumerate(self.blocks, start=1):
             maps, known = [x], [self.known(x, mask, train)]
             for place in range(count):
-                one = layer(self.growth, self.bottleneck, self.dropout, site, self.conv, self.norm, name=f"block{number}_layer{place + 1}")
-                maps.append(one(jnp.concatenate(maps, -1), joined(known), mask, keys, train))
+                one = layer(self.growth, self.bottleneck, self.conv, self.norm, name=f"block{number}_layer{place + 1}")
+                own = None if kept is None else kept[:, layers_before + place]
+                maps.append(one(jnp.concatenate(maps, -1), joined(known), mask, own, train))
                 known.append(self.known(maps[-1], mask, train))
-                site += 1
+            layers_before += count
             x, known = jnp.concatenate(maps, -1), joined(known)
             features[f"block{number}"] = x
             if number < len(self.blocks):

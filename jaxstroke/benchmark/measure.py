@@ -1,0 +1,159 @@
+"""The benchmark: compile, time, count, and write `benchmark.json`."""
+
+import dataclasses
+import json
+import math
+import os
+import statistics
+from collections.abc import Callable
+
+import jax
+import numpy as np
+from etils import epath
+
+from jaxstroke import compilations, models
+from jaxstroke import config as settings
+from jaxstroke import workdir as work
+from jaxstroke.benchmark import cost, peaks, programs, synthetic, table, timing
+from jaxstroke.training import mesh
+
+PACKAGES = ("jaxstroke", "jax", "jaxlib", "flax", "optax", "numpy")
+
+
+def benchmark(config, workdir: epath.Path, name: str, with_profile: bool):
+    """Measure a step of the config and write `benchmark.json`. name: of the config's file and variant, "" where unknown.
+
+    A step is one micro-batch: forward, backward, update; neither accumulation nor augmentation. With a profile, `profile/` as well.
+    """
+    config = one_micro_batch(config)
+    workdir.mkdir(parents=True, exist_ok=True)
+    devices = mesh.make(config.device)
+    rows = rows_of(config, devices)
+    fitted, take = source(config)(config, workdir, devices, rows)
+    batch = jax.block_until_ready(take(0))
+    made = programs.build(config, devices, fitted, batch)
+    state = programs.on_slots(made.initial(0), devices)
+    parameters = sum(x.size for x in jax.tree.leaves(state["params"])) // devices.shape["run"]
+    ready = timing.prepare(config, made, state, programs.on_slots(fitted, devices), take)
+    state, times = timing.measure(ready, state, config.benchmark)
+    found = describe(config, name, devices, batch, rows) | {"parameters": parameters}
+    found |= timed(times, ready, rows * devices.shape["run"], config.benchmark.source)
+    found |= counts(config, fitted, batch, ready, devices, found)
+    state, found["stages_s"] = timing.stages(config, ready, state, times)
+    found["compilations"] = dataclasses.asdict(compilations.count())
+    found["versions"] = {package: work.version(package) for package in PACKAGES}
+    found = finite(found)
+    (workdir / "benchmark.json").write_text(json.dumps(found, indent=1, allow_nan=False))
+    print(table.results(found))
+    if with_profile:
+        print(table.operations(timing.trace(ready, state, workdir / "profile"), found["platform"]))
+    print(f"written: {workdir / 'benchmark.json'}")
+
+
+def one_micro_batch(config):
+    """A copy of the config without accumulation."""
+    config = settings.from_json(settings.to_json(config))
+    config.train.accumulation = 1
+    return config
+
+
+def source(config) -> Callable:
+    """What makes the batches. The real cohort's reader is imported only here: synthetic arrays need nothing that reads files."""
+    if config.benchmark.source == "synthetic":
+        return synthetic.make
+    from jaxstroke.benchmark import records
+
+    return records.make
+
+
+def rows_of(config, devices: jax.sharding.Mesh) -> int:
+    """Patients a step: `train.batch_size`, or for predictions `evaluate.batch_size`, filled up to a multiple of the devices as there."""
+    data = devices.shape["data"]
+    if config.benchmark.kind == "predict":
+        return -(-config.evaluate.batch_size // data) * data
+    mesh.check_divisible(config, data)
+    return config.train.batch_size
+
+
+def describe(config, name: str, devices: jax.sharding.Mesh, batch: dict, rows: int) -> dict:
+    """What was measured. shape: of a patient's entry, by name."""
+    encoder, platform = config.model.encoder, jax.devices()[0].platform
+    network = f"{config.model.name}/{encoder}" if encoder else config.model.name
+    return {
+        "system": "jaxstroke",
+        "config": f"{epath.Path(name).name} {network}".strip(),
+        "model": config.model.name,
+        "encoder": encoder or None,
+        "kind": config.benchmark.kind,
+        "source": config.benchmark.source,
+        "command": work.command_line(),
+        "device": jax.devices()[0].device_kind,
+        "platform": platform,
+        "devices": devices.size,
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "runs": devices.shape["run"],
+        "batch": rows,
+        "shape": {key.removeprefix("images/"): batch[key].shape[3:] for key in batch if key == "clinical" or key.startswith("images/")},
+        "dtype": str(models.compute_dtype(config)),
+    }
+
+
+def timed(times: timing.Times, ready: timing.Ready, samples: int, source: str) -> dict:
+    """Every field that is a time. samples: patients a step, over all runs. A step's time includes its wait for data."""
+    median = statistics.median(times.steps)
+    return {
+        "compile_s": ready.lowering + ready.compiling,
+        "lower_s": ready.lowering,
+        "compile_cached": ready.cached,
+        "first_step_s": times.first,
+        "start_to_first_step_s": times.age,
+        "step_s": {"min": min(times.steps), "median": median, "max": max(times.steps)},
+        "steps": len(times.steps),
+        "samples_per_s": samples / median,
+        "data_wait_share": sum(times.waits) / sum(times.steps) if source == "records" else None,
+    }
+
+
+def counts(config, fitted: dict, batch: dict, ready: timing.Ready, devices: jax.sharding.Mesh, found: dict) -> dict:
+    """Operations, traffic and memory against what the devices can do."""
+    flops = cost.operations(config, fitted, batch)
+    flops = None if flops is None else flops * devices.shape["run"]
+    traffic = cost.traffic(ready.compiled, devices.size)
+    memory, memory_source = cost.memory(ready.compiled)
+    on_cpu = found["platform"] == "cpu"
+    precision = jax.config.jax_default_matmul_precision
+    peak = peaks.measure() if on_cpu else peaks.of(found["device"], found["dtype"], precision)
+    many = 1 if on_cpu else devices.size  # a CPU is measured as a whole
+    median = found["step_s"]["median"]
+    achieved, bandwidth = ratio(flops, 1e12 * median), ratio(traffic, 1e9 * median)
+    peak_tflops, peak_gb_s = (None if one is None else one * many for one in (peak.tflops, peak.gb_s))
+    return {
+        "flops_per_step": flops,
+        "achieved_tflops": achieved,
+        "peak_tflops": peak_tflops,
+        "peak_tflops_source": peak.tflops_source,
+        "peak_share": ratio(achieved, peak_tflops),
+        "bytes_per_step": traffic,
+        "bandwidth_gb_s": bandwidth,
+        "peak_bandwidth_gb_s": peak_gb_s,
+        "peak_bandwidth_source": peak.gb_s_source,
+        "bandwidth_share": ratio(bandwidth, peak_gb_s),
+        "peak_gib": memory,
+        "peak_gib_source": memory_source,
+        "peak_rss_gib": cost.resident_memory() if on_cpu else None,
+    }
+
+
+def ratio(part: float | None, whole: float | None) -> float | None:
+    return None if part is None or not whole else part / whole
+
+
+def finite(value):
+    """Plain json values: six digits, and None for what is not a number."""
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    if isinstance(value, (float, np.floating)):
+        return float(f"{value:.6g}") if math.isfinite(value) else None
+    return value

@@ -1,0 +1,126 @@
+"""Compiling a step and timing it: the first call, steady ones, and its stages."""
+
+import os
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import jax
+from etils import epath
+
+from jaxstroke import compilations
+from jaxstroke.benchmark import profile, programs
+
+REPETITIONS = 5  # of a stage
+
+
+@dataclass(frozen=True)
+class Ready:
+    """What is timed: `advance(state, fitted, batch) -> state, outputs`, compiled, and what it is called with.
+
+    take: step number -> batch. lowering, compiling: seconds of either; cached: the program was read from the cache.
+    """
+
+    advance: Callable
+    compiled: jax.stages.Compiled
+    made: programs.Programs
+    fitted: dict
+    take: Callable
+    lowering: float
+    compiling: float
+    cached: bool
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds. first, age: of the first step, and of the process at its end; steps, waits: of every timed step, and of those its feed's."""
+
+    first: float
+    age: float | None
+    steps: list[float]
+    waits: list[float]
+
+
+def prepare(config, made: programs.Programs, state, fitted, take) -> Ready:
+    """Compile the step ahead of its first call."""
+    batch, before = jax.block_until_ready(take(0)), compilations.count().cached
+    began = time.perf_counter()
+    lowered = made.main.lower(state, fitted, batch)
+    between = time.perf_counter()
+    compiled = lowered.compile()
+    ended = time.perf_counter()
+
+    def advance(state, fitted, batch):
+        return (state, compiled(state, fitted, batch)) if config.benchmark.kind == "predict" else compiled(state, fitted, batch)
+
+    return Ready(advance, compiled, made, fitted, take, between - began, ended - between, compilations.count().cached > before)
+
+
+def measure(ready: Ready, state, benchmark) -> tuple[dict, Times]:
+    """The state after all steps, and their times: the first, the warm-up, then those that count."""
+    steps, waits, first, age = [], [], 0.0, None
+    for number in range(1 + benchmark.warmup + benchmark.steps):
+        began = time.perf_counter()
+        batch = jax.block_until_ready(ready.take(number))
+        fed = time.perf_counter()
+        state, _ = jax.block_until_ready(ready.advance(state, ready.fitted, batch))
+        ended = time.perf_counter()
+        if number == 0:
+            first, age = ended - began, process_age()
+        elif number > benchmark.warmup:
+            steps.append(ended - began)
+            waits.append(fed - began)
+    return state, Times(first, age, steps, waits)
+
+
+def process_age() -> float | None:
+    """Seconds since this process was started, None where the system does not say."""
+    try:
+        with open("/proc/self/stat") as file:
+            ticks = int(file.read().rpartition(")")[2].split()[19])
+        return time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK")
+    except (OSError, AttributeError, ValueError):
+        return None
+
+
+def stages(config, ready: Ready, state, times: Times) -> tuple[dict, dict[str, float | None]]:
+    """The state after a few more steps, and median seconds of forward, backward and update, and of the feed where there is one.
+
+    Forward, forward with backward, and the whole step take turns, so that another program's load falls on all alike; backward and update
+    are differences.
+    """
+    found = {"feed": statistics.median(times.waits)} if config.benchmark.source == "records" else {}
+    if config.benchmark.kind == "predict":
+        alone = [whole - wait for whole, wait in zip(times.steps, times.waits, strict=True)]
+        return state, {"forward": statistics.median(alone), "backward": None, "update": None} | found
+    batch = ready.take(0)
+    inner = {name: stage.lower(state, ready.fitted, batch).compile() for name, stage in ready.made.stages.items()}
+    seconds = {name: [] for name in (*inner, "step")}
+    for _ in range(1 + REPETITIONS):
+        for name, stage in inner.items():
+            seconds[name].append(lasting(stage, state, ready.fitted, batch)[1])
+        (state, _), last = lasting(ready.advance, state, ready.fitted, batch)
+        seconds["step"].append(last)
+    forward, gradient, step = (statistics.median(each[1:]) for each in seconds.values())
+    return state, {"forward": forward, "backward": max(0.0, gradient - forward), "update": max(0.0, step - gradient)} | found
+
+
+def lasting(function: Callable, *arguments) -> tuple:
+    """(result, seconds) of a call."""
+    began = time.perf_counter()
+    result = jax.block_until_ready(function(*arguments))
+    return result, time.perf_counter() - began
+
+
+def trace(ready: Ready, state, folder: epath.Path) -> profile.Profile:
+    """A profile of further steps."""
+    number = 0
+
+    def step():
+        nonlocal state, number
+        state, outputs = ready.advance(state, ready.fitted, ready.take(number))
+        number += 1
+        return state, outputs
+
+    return profile.profile(step, ready.compiled.as_text(), folder)

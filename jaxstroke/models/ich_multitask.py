@@ -1,0 +1,51 @@
+"""Paper 3: prognosis of an intracranial haemorrhage from one head CT, with coma scale and age as further tasks (Cobo et al. 2024,
+arXiv 2408.08784; papers' section 3.5).
+
+Published with code: a DenseNet121-3D without classifier, dropout 0.2 of whole channels, and for every task ReLU, global mean, linear layer.
+Clinical variables are outputs, never inputs.
+"""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxstroke import config as settings
+from jaxstroke.models import encoders, heads
+
+
+class MultiTask(nn.Module):
+    """One volume, one encoder, a linear layer a task; see `jaxstroke.models.build` for what goes in and comes out.
+
+    The features are the encoder's maps by name, and `pooled`: `b f`, the mean over space of its last map after ReLU.
+    """
+
+    image: str
+    encoder: nn.Module
+    tasks: dict[str, int]
+
+    @nn.compact
+    def __call__(self, batch: dict, fitted: dict, train: bool = False) -> dict:
+        keys = mask = None
+        if train:
+            keys = batch["key"]
+            mask = batch["weight"] * present(batch[f"images_mask/{self.image}"])  # who is not there must not move the norm's statistics
+        features = self.encoder(batch[f"images/{self.image}"], mask, keys, train)
+        return {"logits": heads.Heads(self.tasks, uniform=True, name="heads")(features["pooled"]), "features": features, "parts": {}}
+
+
+def present(mask: jax.Array) -> jax.Array:
+    """`b`, or `b d` of a volume that was stored slice by slice, `-> b`: whether a patient has the image. Slices that pad it are air."""
+    return mask.reshape(len(mask), -1).max(-1).astype(jnp.float32)
+
+
+def build(config, dtype) -> MultiTask:
+    encoder = encoders.make(
+        config.model.encoder,
+        dtype,
+        form=config.device.convolution,
+        norm=config.model.norm,
+        axis="data",
+        remat=config.model.remat,
+        dropout=config.model.dropout[0],
+    )
+    return MultiTask(settings.image_names(config)[0], encoder, heads.sizes(config))
