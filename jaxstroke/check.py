@@ -1,24 +1,67 @@
 """A config checked as a whole before a file is read: every value that names something, and what must fit together."""
 
+from dataclasses import dataclass
+
 from jaxstroke import config as settings
 from jaxstroke.errors import InputError, nearest
 
 CHOICES = {
     "split.kind": ("kfold", "given", "group", "temporal", "official"),
+    "model.norm": ("batch", "group"),
     "model.fusion": ("poe", "scalar", "learned", "mean", "stacked", "none"),
-    "optimizer.name": ("adam", "sgd"),
+    "optimizer.name": ("adamw", "adamw_amsgrad", "sgd", "lars"),
     "optimizer.schedule": ("constant", "cosine"),
     "train.dtype": ("auto", "float32", "bfloat16"),
     "train.imbalance": ("none", "weights", "oversample"),
     "train.feed": ("auto", "resident"),
     "train.stages": ("two", "joint"),
+    "benchmark.kind": ("train", "predict"),
+    "benchmark.source": ("synthetic", "records"),
 }
 POSITIVE = (
     "split.folds", "split.repeats", "model.hidden", "optimizer.learning_rate", "train.batch_size", "train.accumulation", "train.epochs",
     "train.patience", "evaluate.bootstrap", "evaluate.batch_size", "evaluate.comparators.penalty", "model.fusion_penalty", "device.run",
-    "device.space",
+    "device.space", "optimizer.epsilon", "optimizer.trust", "benchmark.steps",
 )  # fmt: skip
+ENCODED = ("ich_multitask",)  # networks whose encoder is `model.encoder`
+OWN_ENCODER = ("mri_cnn_lstm", "clinical_mlp")
+AXES_OF_KIND = {"volume": 3, "sequence": 2}
 LOSS_OF_RULE = {"ordinal": "ordinal"}  # every other rule makes a binary label
+
+
+@dataclass(frozen=True)
+class Takes:
+    """The images an encoder takes: its name in messages, spatial axes, fewest voxels an axis, and what each must be a multiple of."""
+
+    title: str
+    axes: int
+    smallest: int
+    multiple: int = 1
+
+    def refusal(self, shape: tuple[int, ...]) -> str:
+        """Why an image of this spatial shape cannot be taken, "" where it can."""
+        if len(shape) != self.axes:
+            return f"{self.title} takes images of {self.axes} axes"
+        if min(shape) < self.smallest:
+            return f"{self.title} needs at least {self.smallest} per axis"
+        if any(length % self.multiple for length in shape):
+            return f"{self.title} needs a multiple of {self.multiple} per axis"
+        return ""
+
+
+# Of `model.encoder`; what builds them is models.encoders.ENCODERS.
+ENCODER_INPUTS = {
+    "densenet121_3d": Takes("DenseNet121-3D", 3, 32),
+    "resnet18_2d": Takes("ResNet18-2D", 2, 8),
+    "resnet18_3d": Takes("ResNet18-3D", 3, 8),
+    "resnet50_2d": Takes("ResNet50-2D", 2, 8),
+    "resnet50_3d": Takes("ResNet50-3D", 3, 8),
+    "vit_s_2d": Takes("ViT-S/16", 2, 16, 16),
+    "vit_b_2d": Takes("ViT-B/16", 2, 16, 16),
+    "vit_l_2d": Takes("ViT-L/16", 2, 16, 16),
+    "vit_s_3d": Takes("ViT-S/16-3D", 3, 16, 16),
+    "vit_b_3d": Takes("ViT-B/16-3D", 3, 16, 16),
+}
 
 
 def check(config):
@@ -30,16 +73,23 @@ def check(config):
     for key in POSITIVE:
         if not at(config, key) > 0:
             raise InputError(f"config.{key} = {at(config, key)} must be above 0")
-    for key in ("train.smoothing", "split.inner_share", "cohort.max_failed_share"):
+    for key in ("optimizer.momentum", "train.smoothing", "split.inner_share", "cohort.max_failed_share"):
         if not 0 <= at(config, key) < 1:
             raise InputError(f"config.{key} = {at(config, key)} must be at least 0 and below 1")
     if len(config.model.dropout) != 2 or not all(0 <= rate < 1 for rate in config.model.dropout):
         raise InputError(f"config.model.dropout = {config.model.dropout} must be two rates, at least 0 and below 1")
+    if len(config.optimizer.betas) != 2 or not all(0 <= beta < 1 for beta in config.optimizer.betas):
+        raise InputError(f"config.optimizer.betas = {config.optimizer.betas} must be two numbers, at least 0 and below 1")
+    if config.optimizer.weight_decay < 0:
+        raise InputError(f"config.optimizer.weight_decay = {config.optimizer.weight_decay} must not be below 0")
+    if config.benchmark.warmup < 0:
+        raise InputError(f"config.benchmark.warmup = {config.benchmark.warmup} must not be below 0")
     if not config.train.seeds:
         raise InputError("config.train.seeds is empty: name at least one, such as (0,)")
     check_tasks(config)
     check_names(config)
     check_network(config)
+    check_encoder(config)
 
 
 def at(config, key: str):
@@ -99,7 +149,7 @@ def check_network(config):
         )
     if config.train.imbalance == "oversample" and len(config.loss) > 1:
         raise InputError("config.train.imbalance = 'oversample' balances one task: list one in config.loss, or use 'weights'")
-    for name in images:
+    for name in images if config.model.name == "mri_cnn_lstm" else ():
         smallest = 2 ** len(config.model.widths)
         if min(config.images[name].shape[1:]) < smallest:
             raise InputError(
@@ -110,3 +160,33 @@ def check_network(config):
         if name not in config.images or set(skipped) - {"flip", "rotate", "shift", "intensity"}:
             known = "flip, rotate, shift, intensity"
             raise InputError(f"config.train.augment.skip.{name} = {skipped} must be an image with some of {known}")
+
+
+def check_encoder(config):
+    """The images a network sees must be of the size and axes that its encoder takes."""
+    encoder, network, images = config.model.encoder, config.model.name, settings.image_names(config)
+    if network in OWN_ENCODER:
+        if encoder:
+            raise InputError(f"config.model.encoder = '{encoder}', but '{network}' has an encoder of its own: leave it empty")
+        return
+    if network not in ENCODED:
+        return  # models.build names the known ones
+    if network == "ich_multitask":
+        kinds = [config.images[name].kind for name in images]
+        if kinds != ["volume"] or config.model.fusion != "none":
+            raise InputError(
+                f"config.model.name = 'ich_multitask' reads one image of kind 'volume' and merges nothing: name one in config.model.images "
+                f"(now {', '.join(images) or 'none'}, of kind {', '.join(kinds) or 'none'}), and set config.model.fusion = none"
+            )
+    if encoder not in ENCODER_INPUTS:
+        raise InputError(f"config.model.encoder = '{encoder}' is unknown.{nearest(encoder, ENCODER_INPUTS)}")
+    for name in images:
+        kind, shape = config.images[name].kind, tuple(config.images[name].shape)
+        if kind not in AXES_OF_KIND:
+            raise InputError(f"config.images.{name}.kind = '{kind}' is unknown.{nearest(kind, AXES_OF_KIND)}")
+        takes = ENCODER_INPUTS[encoder]
+        if takes.axes != AXES_OF_KIND[kind]:
+            raise InputError(f"config.images.{name}.kind = '{kind}' has {AXES_OF_KIND[kind]} axes: {takes.title} takes {takes.axes}")
+        refused = takes.refusal(shape[-takes.axes :])
+        if refused:
+            raise InputError(f"config.images.{name}.shape = {shape}: {refused}")

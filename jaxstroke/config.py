@@ -96,7 +96,7 @@ def base() -> ConfigDict:
             "clinical": (),  # the clinical columns the network sees, () = all
             "widths": (16, 32, 64, 128),  # channels of the encoder's stages
             "hidden": 64,  # units of the recurrent layer, or of a clinical network
-            "dropout": (0.3, 0.5),  # before and after the recurrent layer
+            "dropout": (0.3, 0.5),  # before and after the recurrent layer; an encoder's own rate is the first
             "fusion": "none",  # poe | scalar | learned | mean | stacked | none
             "fusion_column": "",  # clinical column whose value weights the modules
             "fusion_upper": ConfigDict(),  # clinical column: the value that means a weight of 1
@@ -107,9 +107,14 @@ def base() -> ConfigDict:
     config.loss = ConfigDict()  # task: {kind: binary | ordinal, weight}
     config.optimizer = ConfigDict(
         {
-            "name": "adam",  # adam (with decoupled weight decay) | sgd
+            "name": "adamw",  # adamw | adamw_amsgrad (as PyTorch computes it) | sgd | lars
             "learning_rate": 1e-4,
-            "weight_decay": 1e-4,
+            "weight_decay": 1e-4,  # share of the weights, times the learning rate; sgd and lars: through momentum, as part of the gradient
+            "betas": (0.9, 0.999),  # of adamw's two moments
+            "epsilon": 1e-8,  # added to the root of adamw's second moment
+            "momentum": 0.9,  # of sgd and lars
+            "nesterov": False,  # their momentum looked up one step ahead
+            "trust": 0.001,  # lars: length of a layer's step of learning rate 1, as a share of its weights' norm
             "clip": 1.0,  # norm of a module's gradient, 0 = never
             "schedule": "constant",  # constant | cosine
             "warmup": 0.0,  # share of all updates

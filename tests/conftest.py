@@ -32,9 +32,19 @@ def data_root() -> pathlib.Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def config_file(project_root):
-    spec = importlib.util.spec_from_file_location("mri_cnn_lstm_config", project_root / "configs" / "mri_cnn_lstm.py")
+def config_module(name: str):
+    """A file of configs/, imported."""
+    spec = importlib.util.spec_from_file_location(f"{name}_config", ROOT / "configs" / f"{name}.py")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def config_file():
+    return config_module("mri_cnn_lstm")
+
+
+@pytest.fixture(scope="session")
+def ich_file():
+    return config_module("ich_multitask")

@@ -36,7 +36,7 @@ def conv(x: jax.Array, kernel: jax.Array, strides=1, padding="SAME", form: str =
     return FORMS[chosen(form, x, strides)](x, kernel, axes)
 
 
-def chosen(form: str, x: jax.Array, strides: tuple[int, ...]) -> str:
+def chosen(form: str, x: jax.Array, strides: tuple[int, ...] = (1,)) -> str:
     """The name of the form that `auto` means here."""
     if form != "auto":
         return form
@@ -132,7 +132,9 @@ def space_to_depth(x, kernel, axes):
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def products(x, kernel, axes):
     """The sum as matrix products. Many channels to few: `scattered`; else the leading axis folded into the channels."""
-    return scattered(x, kernel, axes) if narrows(kernel, axes) else folded(x, kernel, axes)
+    i, o = kernel.shape[-2:]
+    narrows = max(axis.stride for axis in axes) == 1 and len(axes) == 3 and 2 * o <= i
+    return scattered(x, kernel, axes) if narrows else folded(x, kernel, axes)
 
 
 def products_forward(x, kernel, axes):
@@ -141,40 +143,17 @@ def products_forward(x, kernel, axes):
 
 def products_backward(axes, saved, g):
     x, kernel = saved
-    backward = scattered_backward if narrows(kernel, axes) else folded_backward
-    to_x, to_kernel = backward(x, kernel, axes, g)
-    return to_x.astype(x.dtype), to_kernel.astype(kernel.dtype)
+    return input_gradient(x, g, kernel, axes).astype(x.dtype), kernel_gradient(x, g, kernel, axes).astype(kernel.dtype)
 
 
 products.defvjp(products_forward, products_backward)
 
 
-def narrows(kernel, axes) -> bool:
-    """Whether what every tap adds is small enough to be kept for all taps: fewer channels out than in, as in a dense layer."""
-    i, o = kernel.shape[-2:]
-    return max(axis.stride for axis in axes) == 1 and len(axes) == 3 and 2 * o <= i
-
-
 def scattered(x, kernel, axes):
-    """One product makes what every tap adds; shifted, they are summed. Nothing is copied before the product."""
-    y = mat(x) @ flat_taps(kernel)
-    return scatter(y.reshape(*x.shape[:-1], -1), places(axes))
-
-
-def scattered_backward(x, kernel, axes, g):
-    """The output's gradient gathered once, then one product for x and one for the kernel."""
-    shifted = mat(gather(g, {place: axis.adjoint for place, axis in places(axes).items()}))
-    to_x = jax.lax.dot_general(shifted, flat_taps(jnp.flip(kernel, range(len(axes)))), (((1,), (1,)), ((), ())))
-    to_kernel = shifted.T @ mat(x)  # (taps of the last axis slowest, o) by i
-    *taps, i, o = kernel.shape
-    to_kernel = to_kernel.reshape(*reversed(taps), o, i).transpose(*reversed(range(len(taps))), len(taps) + 1, len(taps))
-    return to_x.reshape(x.shape), jnp.flip(to_kernel, range(len(taps)))
-
-
-def flat_taps(kernel) -> jax.Array:
-    """`*taps i o -> i (taps of the last axis slowest, o)`, the order of `gather` and `scatter`."""
-    dims = kernel.ndim - 2
-    return kernel.transpose(dims, *reversed(range(dims)), dims + 1).reshape(kernel.shape[dims], -1)
+    """One product makes what every tap adds; shifted, they are summed. Nothing is copied before the product, as a gather would."""
+    dims = len(axes)
+    flat = kernel.transpose(dims, *reversed(range(dims)), dims + 1).reshape(kernel.shape[dims], -1)  # i (taps, the last axis slowest, o)
+    return scatter((mat(x) @ flat).reshape(*x.shape[:-1], -1), places(axes))
 
 
 def places(axes) -> dict[int, Axis]:
@@ -191,14 +170,11 @@ def folded(x, kernel, axes):
     return y.reshape(n, d, *y.shape[1:])
 
 
-def folded_backward(x, kernel, axes, g):
-    """For x a convolution with the kernel turned round; of a stride, each phase of x by itself, then interleaved."""
-    if max(axis.stride for axis in axes) == 1:
-        turned = jnp.flip(kernel, range(len(axes))).swapaxes(-1, -2)
-        to_x = products(g, turned, tuple(axis.adjoint for axis in axes))
-    else:
-        to_x = jax.vjp(lambda x: by_phases(x, kernel, axes), x)[1](g)[0]
-    return to_x, kernel_gradient(x, g, kernel, axes)
+def input_gradient(x, g, kernel, axes):
+    """A convolution with the kernel turned round; of a stride, each phase of x by itself, then interleaved."""
+    if max(axis.stride for axis in axes) > 1:
+        return jax.vjp(lambda x: by_phases(x, kernel, axes), x)[1](g)[0]
+    return products(g, jnp.flip(kernel, range(len(axes))).swapaxes(-1, -2), tuple(axis.adjoint for axis in axes))
 
 
 def kernel_gradient(x, g, kernel, axes):

@@ -1,4 +1,4 @@
-"""Layers that several networks share: convolution, pooling, dropout with a key a row, a masked LSTM.
+"""Layers that several networks share: convolution with its parameters, dropout with a key a row, a masked LSTM. See also `norm`, `pooling`.
 
 Nothing here names a mesh axis. Carries are made with `zeros_like`, which keeps an array's sharding type inside shard_map.
 """
@@ -8,27 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxstroke.models import convolution
-
-
-def max_pool(x: jax.Array) -> jax.Array:
-    """`n h w c -> n h/2 w/2 c`: maximum over 2 x 2; an odd last row or column is dropped. Ties share the gradient equally.
-
-    Reshape and maximum: five times faster than select-and-scatter on CPU and deterministic on GPU.
-    """
-    n, h, w, c = x.shape
-    x = x[:, : h // 2 * 2, : w // 2 * 2]
-    return x.reshape(n, h // 2, 2, w // 2, 2, c).max((2, 4))
-
-
-def conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """`n h w i, a b i o -> n h w o`: stride 1, zeros around."""
-    return jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"))
+from jaxstroke.models import convolution, pooling
 
 
 def conv_pool_native(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """`n h w i, 3 3 i o -> n h/2 w/2 o`: convolution, then maximum over 2 x 2, by the compiler's own operations."""
-    return max_pool(conv(x, kernel))
+    return pooling.max_pool(convolution.conv(x, kernel, form="native"), 2)
 
 
 def conv_pool_blocks(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -64,7 +49,7 @@ def places() -> np.ndarray:
 
 
 PLACES = places()
-CONV_POOL = {"cpu": conv_pool_blocks}  # other platforms: native
+CONV_POOL = {"products": conv_pool_blocks}  # other forms: native
 
 
 class Conv(nn.Module):
@@ -89,19 +74,20 @@ class Conv(nn.Module):
 
 
 class ConvPool(nn.Module):
-    """Convolution 3 x 3, ReLU, 2 x 2 maximum: `n h w i -> n h/2 w/2 width`, in the form that suits the platform.
+    """Convolution 3 x 3, ReLU, 2 x 2 maximum: `n h w i -> n h/2 w/2 width`, in the form that suits the platform or is asked for.
 
     Bias and ReLU follow the maximum: both keep its order, and are a quarter of the work there.
     """
 
     width: int
+    form: str = "auto"
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         kernel = self.param("kernel", nn.initializers.he_normal(), (3, 3, x.shape[-1], self.width))
         bias = self.param("bias", nn.initializers.zeros, (self.width,))
-        form = CONV_POOL.get(jax.default_backend(), conv_pool_native)
+        form = CONV_POOL.get(convolution.chosen(self.form, x), conv_pool_native)
         return nn.relu(form(x.astype(self.dtype), kernel.astype(self.dtype)) + bias.astype(self.dtype))
 
 

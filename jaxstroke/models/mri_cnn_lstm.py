@@ -20,11 +20,12 @@ class ModuleNet(nn.Module):
     hidden: int
     dropout: tuple[float, float]
     tasks: dict[str, int]
+    form: str
     dtype: jnp.dtype
 
     @nn.compact
     def __call__(self, x: jax.Array, mask: jax.Array, keys: jax.Array | None, site: int) -> tuple[dict, jax.Array]:
-        x = slices.SliceEncoder(self.widths, self.dtype, name="encoder")(x)  # b s f
+        x = slices.SliceEncoder(self.widths, self.form, self.dtype, name="encoder")(x)  # b s f
         x = layers.dropout(x, self.dropout[0], keys, 2 * site)
         x = layers.MaskedLSTM(self.hidden, self.dtype, name="lstm")(x, mask)  # b u
         dropped = layers.dropout(x, self.dropout[1], keys, 2 * site + 1)
@@ -47,6 +48,7 @@ class Ensemble(nn.Module):
     column: int  # of the clinical columns, whose value weights the modules
     upper: float
     clip: tuple[float, float]
+    form: str  # of convolutions
     dtype: jnp.dtype
 
     @nn.compact
@@ -55,7 +57,7 @@ class Ensemble(nn.Module):
         parts, features = {}, {}
         for site, name in enumerate(self.images):
             mask = batch[f"images_mask/{name}"]  # b s
-            net = ModuleNet(self.widths, self.hidden, self.dropout, self.tasks, self.dtype, name=name)
+            net = ModuleNet(self.widths, self.hidden, self.dropout, self.tasks, self.form, self.dtype, name=name)
             logits, features[name] = net(batch[f"images/{name}"], mask, keys, site)
             parts[name] = {"logits": logits, "present": (mask.sum(-1) > 0).astype(jnp.float32)}
         present = jnp.stack([part["present"] for part in parts.values()], -1)  # b m
@@ -96,5 +98,6 @@ def build(config, dtype) -> Ensemble:
         column=columns.index(name) if name else 0,
         upper=config.model.fusion_upper[name] if name else 1.0,
         clip=tuple(config.model.fusion_clip),
+        form=config.device.convolution,
         dtype=dtype,
     )

@@ -142,6 +142,11 @@ def test_max_pool_equals_the_compilers(dims, window, stride, padding):
     np.testing.assert_allclose(pull(g)[0], expected_pull(g)[0], rtol=1e-6)
 
 
+def test_max_pool_shares_gradient_between_ties():
+    gradient = jax.grad(lambda x: pooling.max_pool(x, 2).sum())(jnp.ones((1, 2, 2, 1)))
+    np.testing.assert_allclose(gradient, np.full((1, 2, 2, 1), 0.25))
+
+
 def test_mean_pool_drops_the_rest():
     x = jnp.arange(2 * 5 * 4 * 3.0).reshape(2, 5, 4, 3)
     y = pooling.mean_pool(x, 2)

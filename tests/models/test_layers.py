@@ -23,9 +23,15 @@ def test_conv_pool_forms_agree_in_value_and_gradients(n, h, w, i, o):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-3)
 
 
-def test_max_pool_shares_gradient_between_ties():
-    gradient = jax.grad(lambda x: layers.max_pool(x).sum())(jnp.ones((1, 2, 2, 1)))
-    np.testing.assert_allclose(gradient, np.full((1, 2, 2, 1), 0.25))
+def test_conv_pool_takes_the_form_it_is_asked_for():
+    x = jax.random.normal(jax.random.key(0), (2, 6, 6, 3))
+    nets = {form: layers.ConvPool(4, form) for form in ("auto", "native", "products")}
+    variables = nets["native"].init(jax.random.key(1), x)
+    programs = {form: jax.jit(net.apply).lower(variables, x).as_text() for form, net in nets.items()}
+    assert "stablehlo.convolution" in programs["native"]
+    assert "stablehlo.convolution" not in programs["products"]
+    assert programs["auto"] in (programs["native"], programs["products"])
+    np.testing.assert_allclose(nets["products"].apply(variables, x), nets["native"].apply(variables, x), atol=1e-5)
 
 
 def test_lstm_equals_flax_on_prefix_masks():
@@ -72,7 +78,7 @@ def test_dropout_keeps_the_mean_and_depends_on_the_row_key_only():
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_conv_pool_computes_in_the_asked_dtype_with_float32_parameters(dtype):
-    net = layers.ConvPool(4, jnp.dtype(dtype))
+    net = layers.ConvPool(4, dtype=jnp.dtype(dtype))
     x = jnp.ones((2, 6, 6, 1))
     variables = net.init(jax.random.key(0), x)
     assert net.apply(variables, x).dtype == dtype

@@ -11,6 +11,7 @@ class SliceEncoder(nn.Module):
     """`b s h w c -> b s f`: convolution 3 x 3, ReLU, 2 x 2 maximum a stage, then the global mean; weights shared over slices."""
 
     widths: tuple[int, ...]
+    form: str = "auto"
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
@@ -18,5 +19,5 @@ class SliceEncoder(nn.Module):
         b, s, h, w, c = x.shape
         x = x.reshape(b * s, h, w, c).astype(self.dtype)
         for width in self.widths:
-            x = layers.ConvPool(width, self.dtype)(x)
+            x = layers.ConvPool(width, self.form, self.dtype)(x)
         return x.mean((1, 2), dtype=jnp.float32).reshape(b, s, -1)
