@@ -1,7 +1,6 @@
 """The benchmark: compile, time, count, and write `benchmark.json`."""
 
 import dataclasses
-import json
 import math
 import os
 import statistics
@@ -39,11 +38,13 @@ def benchmark(config, workdir: epath.Path, name: str, with_profile: bool):
     found = describe(config, name, devices, batch, rows) | {"parameters": parameters}
     found |= timed(times, ready, rows * devices.shape["run"], config.benchmark.source)
     found |= counts(config, fitted, batch, ready, devices, found)
+    found["versions"] = {package: work.version(package) for package in PACKAGES}
+    found |= {"stages_s": None, "compilations": dataclasses.asdict(compilations.count())}
+    work.write_json(workdir / "benchmark.json", finite(found))  # already here: the stages compile two more programs, which may not fit
     state, found["stages_s"] = timing.stages(config, ready, state, times)
     found["compilations"] = dataclasses.asdict(compilations.count())
-    found["versions"] = {package: work.version(package) for package in PACKAGES}
     found = finite(found)
-    (workdir / "benchmark.json").write_text(json.dumps(found, indent=1, allow_nan=False))
+    work.write_json(workdir / "benchmark.json", found)
     print(table.results(found))
     if with_profile:
         print(table.operations(timing.trace(ready, state, workdir / "profile"), found["platform"]))

@@ -29,8 +29,32 @@ def conv_pool_blocks(x: jax.Array, kernel: jax.Array) -> jax.Array:
     x = x.reshape(n, rows + 1, 2, columns + 1, 2, i).transpose(0, 1, 3, 2, 4, 5).reshape(n, rows + 1, columns + 1, 4 * i)
     windows = jnp.concatenate([x[:, a : a + rows, b : b + columns] for a in (0, 1) for b in (0, 1)], -1)
     product = windows.reshape(-1, 16 * i) @ block_kernel(kernel)
-    first, second, third, fourth = (product[:, place * o : (place + 1) * o] for place in range(4))
-    return jnp.maximum(jnp.maximum(first, second), jnp.maximum(third, fourth)).reshape(n, rows, columns, o)
+    return largest_of_four(product).reshape(n, rows, columns, o)
+
+
+@jax.custom_vjp
+def largest_of_four(x: jax.Array) -> jax.Array:
+    """`m (4 o) -> m o`: the maximum of four places. The first of equal ones takes the gradient, as in PyTorch: one pass, and no sums."""
+    first, second, third, fourth = jnp.split(x, 4, -1)
+    return jnp.maximum(jnp.maximum(first, second), jnp.maximum(third, fourth))
+
+
+def largest_of_four_forward(x):
+    y = largest_of_four(x)
+    return y, (x, y)
+
+
+def largest_of_four_backward(saved, g):
+    x, y = saved
+    untaken, found = jnp.ones_like(g, bool), []
+    for part in jnp.split(x, 4, -1):
+        largest = (part == y) & untaken
+        untaken &= ~largest
+        found.append(jnp.where(largest, g, 0))
+    return (jnp.concatenate(found, -1),)
+
+
+largest_of_four.defvjp(largest_of_four_forward, largest_of_four_backward)
 
 
 def block_kernel(kernel: jax.Array) -> jax.Array:
@@ -62,7 +86,7 @@ class Conv(nn.Module):
     use_bias: bool = False
     form: str = "auto"
     dtype: jnp.dtype = jnp.float32
-    kernel_init: nn.initializers.Initializer = nn.initializers.he_normal()
+    kernel_init: nn.initializers.Initializer = nn.initializers.variance_scaling(2.0, "fan_in", "normal")  # Kaiming's, as in PyTorch
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:

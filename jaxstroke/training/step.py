@@ -90,7 +90,7 @@ def make_objective(model, state, fitted, batch, config):
 def micro_totals(model, state, fitted, batch, loss, joint) -> dict[str, jax.Array]:
     """The denominator of every term over all micro-batches and devices, known from masks alone, before any gradient."""
 
-    rows = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), batch)
+    rows = jax.tree.map(lambda x: x.reshape(x.shape[0] * x.shape[1], *x.shape[2:]), batch)
     found = losses.terms(evaluated(model, state, fitted, rows), rows, fitted, loss, joint)
     return jax.lax.psum({name: denominator for name, (_, denominator) in found.items()}, "data")
 

@@ -82,13 +82,13 @@ def steps(config, arrays, count=3):
 def test_devices_do_not_change_the_result(config, arrays):
     with config.unlocked():
         config.optimizer.name, config.optimizer.learning_rate = "sgd", 0.05  # Adam would hide a factor, and blow up rounding
-    one = steps(config, arrays)
+    one = steps(config, arrays, count=2)  # one whole update and one padded: a third would amplify rounding, with devices or without
     with config.unlocked():
         config.device.data = 8
-    eight = steps(config, arrays)
+    eight = steps(config, arrays, count=2)
     assert set(one[1][0]) == {"network/prognosis", "network/gcs", "network/age"}
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(eight), strict=True):
-        np.testing.assert_allclose(a, b, rtol=2e-4, atol=2e-5)
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
 def test_training_lowers_the_loss_and_moves_running_statistics(config, arrays):

@@ -8,8 +8,8 @@ Every contestant is a process of its own, kept alive; none runs while another do
 with an untimed step, so that the drift of a shared machine hits all alike. Printed are the least, median and largest step of each, and
 ratio = median of the fastest PyTorch variant / ours: above 1, jaxstroke is faster. Seconds to compile stand apart, in `first`.
 
-PyTorch's processes too let the C library keep freed memory, as jaxstroke sets it for itself: on CPU it speeds up both. Without:
-`--allocator plain`. Needs `pip install -e '.[peers]'`.
+PyTorch runs as its users run it. `--allocator kept` lets the C library keep its freed memory, as jaxstroke sets it for itself; on CPU that
+speeds up PyTorch too. Needs `pip install -e '.[peers]'`.
 
 `others` is the share of the machine's cores that other programs used during a side's turns (Linux). Where it is more than a few per cent,
 medians say little: OpenMP, under PyTorch, then waits for whole time slices at the end of every loop. Wait for a quiet machine.
@@ -192,7 +192,7 @@ def arguments(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--steps", type=int, help="timed in one turn")
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--warmup", type=int, default=3, help="steps after the first, not timed")
-    parser.add_argument("--allocator", choices=("kept", "plain"), default="kept", help="of PyTorch's processes")
+    parser.add_argument("--allocator", choices=("plain", "kept"), default="plain", help="of PyTorch's processes")
     parser.add_argument("--cold", action="store_true", help="compile anew instead of using the caches of compiled programs")
     parser.add_argument("--output", type=pathlib.Path, help="json with every step's seconds")
     found = parser.parse_args(argv)
