@@ -33,6 +33,7 @@ def get_config(variant: str = "paper") -> ConfigDict:
         }
     )
     config.evaluate.primary = "prognosis"
+    config.evaluate.comparators.clinical = False  # age and coma scale are outcomes here: a regression on them would know two of the tasks
     config.split.stratify = "prognosis"
     config.split.inner_folds = 0
     config.cohort.complete = ("ct",)

@@ -15,6 +15,7 @@ CHOICES = {
     "train.imbalance": ("none", "weights", "oversample"),
     "train.feed": ("auto", "resident"),
     "train.stages": ("two", "joint"),
+    "device.convolution": ("auto", "native", "products", "space_to_depth"),
     "benchmark.kind": ("train", "predict"),
     "benchmark.source": ("synthetic", "records"),
 }
@@ -95,6 +96,8 @@ def check(config):
 def at(config, key: str):
     """The value of a dotted key."""
     for part in key.split("."):
+        if part not in config:
+            raise InputError(f"config.{key} is missing: the config is of another version of jaxstroke; begin a new --workdir with --config")
         config = config[part]
     return config
 
@@ -168,6 +171,8 @@ def check_encoder(config):
     if network in OWN_ENCODER:
         if encoder:
             raise InputError(f"config.model.encoder = '{encoder}', but '{network}' has an encoder of its own: leave it empty")
+        if config.model.remat or config.model.norm != "batch":
+            raise InputError(f"config.model.remat and config.model.norm are of encoders by name; '{network}' has its own, without a norm")
         return
     if network not in ENCODED:
         return  # models.build names the known ones
@@ -177,6 +182,10 @@ def check_encoder(config):
             raise InputError(
                 f"config.model.name = 'ich_multitask' reads one image of kind 'volume' and merges nothing: name one in config.model.images "
                 f"(now {', '.join(images) or 'none'}, of kind {', '.join(kinds) or 'none'}), and set config.model.fusion = none"
+            )
+        if images[0] not in config.cohort.complete:
+            raise InputError(
+                f"config.cohort.complete must name '{images[0]}': without its one image 'ich_multitask' knows nothing of a patient"
             )
     if encoder not in ENCODER_INPUTS:
         raise InputError(f"config.model.encoder = '{encoder}' is unknown.{nearest(encoder, ENCODER_INPUTS)}")

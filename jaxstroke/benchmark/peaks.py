@@ -29,13 +29,13 @@ class Sheet:
 
 # A device of TPU v2, v3 and 7x is one of a chip's two cores. NVIDIA's tensor figures are without sparsity: half of most headlines.
 SHEETS = (
-    Sheet(r"H200", 989.5, 494.7, 67.0, 4800.0, "NVIDIA H200 data sheet (SXM)"),
-    Sheet(r"H100 NVL", 835.0, 417.5, 60.0, 3900.0, "NVIDIA H100 data sheet (NVL)"),
-    Sheet(r"H100 PCIe", 756.0, 378.0, 51.0, 2000.0, "NVIDIA H100 data sheet (PCIe)"),
-    Sheet(r"H100", 989.5, 494.7, 67.0, 3350.0, "NVIDIA H100 data sheet (SXM)"),
-    Sheet(r"A100.*PCIe.*80GB|A100 80GB PCIe", 312.0, 156.0, 19.5, 1935.0, "NVIDIA A100 data sheet (80 GB PCIe)"),
-    Sheet(r"A100.*80GB", 312.0, 156.0, 19.5, 2039.0, "NVIDIA A100 data sheet (80 GB SXM)"),
-    Sheet(r"A100", 312.0, 156.0, 19.5, 1555.0, "NVIDIA A100 data sheet (40 GB)"),
+    Sheet(r"\bH200\b(?! NVL)", 989.5, 494.7, 67.0, 4800.0, "NVIDIA H200 data sheet (SXM)"),
+    Sheet(r"\bH100 NVL", 835.0, 417.5, 60.0, 3900.0, "NVIDIA H100 data sheet (NVL)"),
+    Sheet(r"\bH100 PCIe", 756.0, 378.0, 51.0, 2000.0, "NVIDIA H100 data sheet (PCIe)"),
+    Sheet(r"\bH100\b", 989.5, 494.7, 67.0, 3350.0, "NVIDIA H100 data sheet (SXM)"),
+    Sheet(r"\bA100\b.*PCIe.*80GB|\bA100 80GB PCIe", 312.0, 156.0, 19.5, 1935.0, "NVIDIA A100 data sheet (80 GB PCIe)"),
+    Sheet(r"\bA100\b.*80GB", 312.0, 156.0, 19.5, 2039.0, "NVIDIA A100 data sheet (80 GB SXM)"),
+    Sheet(r"\bA100\b", 312.0, 156.0, 19.5, 1555.0, "NVIDIA A100 data sheet (40 GB)"),
     Sheet(r"\bA10\b", 125.0, 62.5, 31.2, 600.0, "NVIDIA A10 data sheet"),
     Sheet(r"\bL4\b", 121.0, 60.0, 30.3, 300.0, "NVIDIA L4 data sheet"),
     Sheet(r"RTX 4090(?! (D|Laptop))", 165.2, 82.6, 82.6, 1008.0, "NVIDIA Ada GPU architecture paper (RTX 4090)"),
@@ -66,10 +66,10 @@ class Peak:
 def of(kind: str, dtype: str, precision: str | None = None) -> Peak:
     """The peak of one accelerator by its `device_kind`, computing in `dtype` (float32 or bfloat16).
 
-    precision: of float32 products, `jax_default_matmul_precision`. An unknown device has no peak.
+    precision: of float32 products, `jax_default_matmul_precision`. An unknown device has no peak, nor has a MIG slice.
     """
     sheet = next((sheet for sheet in SHEETS if re.search(sheet.kind, kind, re.IGNORECASE)), None)
-    if sheet is None:
+    if sheet is None or "MIG" in kind:
         return Peak()
     if dtype == "bfloat16":
         tflops, unit = sheet.bfloat16, "bfloat16"

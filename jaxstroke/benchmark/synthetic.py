@@ -16,7 +16,7 @@ INVENTED = ("a", "b")  # levels of a categorical column that takes them from its
 
 
 def make(config, workdir, devices: jax.sharding.Mesh, rows: int):
-    """(numbers fitted on the batch's rows, `take(number) -> batch`): one batch for all steps, shaped as `feed/resident.py` does."""
+    """(numbers fitted on the batch's rows, `take(number) -> batch`): one batch for all steps, with the entries of `feed/resident.py`."""
     shape = (devices.shape["run"], 1, rows)
     draw = jax.jit(functools.partial(draw_batch, config, shape), out_shardings=jax.NamedSharding(devices, step.ROWS))
     batch = draw(jax.random.key(0))

@@ -70,7 +70,10 @@ class BatchNorm(nn.Module):
 
 @jax.custom_vjp
 def affine(x: jax.Array, mean: jax.Array, factor: jax.Array, bias: jax.Array) -> jax.Array:
-    """`(x - mean) factor + bias` in float32, per channel. Its gradient keeps and reads x alone, instead of storing x - mean."""
+    """`(x - mean) factor + bias` in float32, per channel. Its gradient keeps and reads x alone, instead of storing x - mean.
+
+    One multiplication and addition an element; digits are lost only where a mean is thousands of deviations from 0.
+    """
     return x.astype(jnp.float32) * factor + (bias - mean * factor)
 
 

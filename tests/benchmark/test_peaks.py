@@ -41,3 +41,10 @@ def test_peak_of_float32_without_tf32():
 def test_measured_peaks_are_of_this_machine():
     peak = peaks.measure(64, 1024, 2)
     assert peak.tflops > 0 and peak.gb_s > 0 and peak.tflops_source.startswith(peaks.MEASURED)
+
+
+@pytest.mark.parametrize(
+    "kind", ["NVIDIA RTX A1000 Laptop GPU", "NVIDIA GH200 480GB", "NVIDIA H200 NVL", "NVIDIA H100 80GB HBM3 MIG 1g.10gb"]
+)
+def test_names_that_only_look_alike_have_no_peak(kind):
+    assert peaks.of(kind, "bfloat16") == peaks.Peak()

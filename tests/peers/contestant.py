@@ -2,9 +2,9 @@
 
     contestant.py ROW SIDE ALLOCATOR CACHE
 
-ROW is a `rows.Row` as json, SIDE `jaxstroke` or a PyTorch variant. It makes its step, runs it once and answers one line of json: versions,
-seconds to build, seconds of the first step (compilation within). `go N` then runs N steps and answers the seconds of each and of all its
-threads together; end of input ends it.
+ROW is a `rows.Row` as json, SIDE `jaxstroke` or a PyTorch variant. ALLOCATOR `kept`: freed memory is kept as jaxstroke keeps its own.
+It makes its step, runs it once and answers one line of json: versions, seconds to build, seconds of the first step (compilation within).
+`go N` then runs N steps and answers the seconds of each and of all its threads together; end of input ends it.
 """
 
 import importlib.metadata
@@ -21,6 +21,10 @@ VERSIONS = {"jaxstroke": ("jax", "jaxlib", "flax", "optax"), "pytorch": ("torch"
 
 def main():
     row, side, allocator, cache = sys.argv[1:]
+    if side == "jaxstroke" or allocator == "kept":
+        from jaxstroke.main import restart_with_kept_memory
+
+        restart_with_kept_memory()
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print must not stand between the answers
     values = json.loads(row)
@@ -30,7 +34,7 @@ def main():
         print(json.dumps(values), file=answers, flush=True)
 
     began = time.perf_counter()
-    step, describe, rest = (ours if side == "jaxstroke" else theirs)(row, side, allocator, cache)
+    step, describe, rest = (ours if side == "jaxstroke" else theirs)(row, side, cache)
     built = time.perf_counter()
     step()
     first = time.perf_counter()
@@ -62,16 +66,14 @@ def resident_gib() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # Linux counts in KiB
 
 
-def ours(row: rows.Row, side: str, allocator: str, cache: str):
+def ours(row: rows.Row, side: str, cache: str):
     """(step, a function that describes where it runs, a function called after every turn)."""
     os.environ["JAX_PLATFORMS"] = {"cpu": "cpu", "gpu": "cuda"}[row.device]
     os.environ["XLA_PYTHON_CLIENT_PREALLOCATE"] = "false"  # the other contestants wait on the same GPU with their memory
-    from jaxstroke import compilations
-    from jaxstroke.main import keep_freed_memory
-
-    keep_freed_memory()  # as the program does when it starts
     import jax
     import ours as module
+
+    from jaxstroke import compilations
 
     step = module.make(row, cache)
 
@@ -84,15 +86,11 @@ def ours(row: rows.Row, side: str, allocator: str, cache: str):
     return step, describe, lambda: None
 
 
-def theirs(row: rows.Row, side: str, allocator: str, cache: str):
-    """The same for a PyTorch variant. allocator `kept`: the C library keeps freed memory, as jaxstroke sets it for itself."""
+def theirs(row: rows.Row, side: str, cache: str):
+    """The same for a PyTorch variant. """
     import theirs as module
     import torch
 
-    if allocator == "kept":
-        from jaxstroke.main import keep_freed_memory
-
-        keep_freed_memory()
     step = module.make(row, side, threads())
 
     def describe():

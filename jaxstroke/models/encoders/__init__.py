@@ -42,11 +42,6 @@ class Encoder:
         """Spatial axes, 2 or 3."""
         return self.takes.axes
 
-    @property
-    def smallest(self) -> int:
-        """Fewest voxels an axis."""
-        return self.takes.smallest
-
 
 def densenet121(parts: Parts) -> nn.Module:
     return densenet.DenseNet(dropout=parts.dropout, conv=parts.conv, norm=parts.norm, remat=parts.remat, dtype=parts.dtype)
