@@ -20,6 +20,13 @@ def test_every_variant_is_locked_valid_and_survives_json(config_file, variant):
     assert again.images == config.images and again.is_locked
 
 
+def test_a_config_of_another_version_is_refused_by_the_key_it_lacks(config_file):
+    values = settings.to_json(config_file.get_config("demo"))
+    del values["model"]["norm"]
+    with pytest.raises(InputError, match=r"config\.model\.norm is missing.*another version"):
+        check.check(settings.from_json(values))
+
+
 def test_unknown_variant_names_the_known(config_file):
     with pytest.raises(ValueError, match="smoke"):
         config_file.get_config("smok")
@@ -43,6 +50,9 @@ def test_differences_name_the_leaf():
         ("evaluate.primary", "por", "poor"),
         ("evaluate.comparators.volume", "lesions", "lesion"),
         ("loss.mrs.kind", "binary", "ordinal"),
+        ("device.convolution", "nativ", "native"),
+        ("model.remat", True, "encoders by name"),
+        ("model.norm", "group", "encoders by name"),
     ],
 )
 def test_what_does_not_fit_is_named(config_file, key, value, words):

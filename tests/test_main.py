@@ -86,6 +86,12 @@ def refused_own(capsys, workdir, table, *more) -> str:
     return refused(capsys, f"--config={CONFIG}:own", f"--workdir={workdir}", f"--config.cohort.table={table}", *OWN, *more)
 
 
+def test_a_workdir_that_is_a_file_is_refused(capsys, tmp_path):
+    (tmp_path / "taken").write_text("")
+    assert "name a folder" in refused(capsys, f"--config={CONFIG}:demo", f"--workdir={tmp_path / 'taken'}")
+
+
+
 def changed(folder, tmp_path, change) -> pathlib.Path:
     """A copy of the cohort with a changed table."""
     copy = tmp_path / "cohort"
