@@ -67,7 +67,7 @@ def paper(config):
         {"prognosis": ("poor_prognosis", "==", 1), "gcs": ("gcs", "ordinal", (9, 13)), "age": ("age", ">=", 80)}
     )
     config.cohort.ranges = ConfigDict({"gcs": (3, 15), "age": (0, 120)})
-    config.clinical.numeric = ("age", "gcs")  # of the comparator beside the network, which does not see them
+    config.clinical.numeric = ("age", "gcs")  # the network does not see them
     config.images = ConfigDict(
         {
             "ct": settings.image(
