@@ -10,6 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxstroke.check import Takes
 from jaxstroke.models import layers, norm, pooling
 
 
@@ -65,9 +66,9 @@ class DenseNet(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, mask: jax.Array | None = None, keys: jax.Array | None = None, train: bool = False) -> dict:
-        smallest = 2 ** (len(self.blocks) + 1)
-        if min(x.shape[1:-1]) < smallest:
-            raise ValueError(f"image {x.shape[1:-1]} is too small: this DenseNet needs at least {smallest} voxels an axis")
+        refused = Takes("this DenseNet", 3, smallest=2 ** (len(self.blocks) + 1)).refusal(x.shape[1:-1])
+        if refused:
+            raise ValueError(f"n d h w c = {x.shape}: {refused}")
         layer = nn.remat(DenseLayer, static_argnums=(5,)) if self.remat else DenseLayer
         x = self.conv(self.initial, (7, 7, 7), strides=2, padding=((3, 3),) * 3, name="stem")(x)
         features = {"stem": (x := nn.relu(self.norm(name="norm0")(x, mask, train)))}
