@@ -142,14 +142,13 @@ def set_up_jax(config):
 
 
 def set_up_logging():
-    """Our own lines on stderr; libraries only where they warn."""
+    """Our own lines on stderr; libraries only where they warn. A second call in one process writes to what stderr is by then."""
     absl_logging.set_verbosity(absl_logging.WARNING)
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    logger.handlers = [handler]
     logger.setLevel(logging.INFO)
     logger.propagate = False
-    if not logger.handlers:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
-        logger.addHandler(handler)
 
 
 def restart_with_kept_memory():
