@@ -13,7 +13,7 @@ CHOICES = {
     "optimizer.schedule": ("constant", "cosine"),
     "train.dtype": ("auto", "float32", "bfloat16"),
     "train.imbalance": ("none", "weights", "oversample"),
-    "train.feed": ("auto", "resident"),
+    "train.feed": ("auto", "resident", "grain"),
     "train.stages": ("two", "joint"),
     "device.convolution": ("auto", "native", "products", "space_to_depth"),
     "benchmark.kind": ("train", "predict"),
@@ -22,7 +22,7 @@ CHOICES = {
 POSITIVE = (
     "split.folds", "split.repeats", "model.hidden", "optimizer.learning_rate", "train.batch_size", "train.accumulation", "train.epochs",
     "train.patience", "evaluate.bootstrap", "evaluate.batch_size", "evaluate.comparators.penalty", "model.fusion_penalty", "device.run",
-    "device.space", "optimizer.epsilon", "optimizer.trust", "benchmark.steps",
+    "device.space", "optimizer.epsilon", "optimizer.trust", "benchmark.steps", "train.ahead",
 )  # fmt: skip
 ENCODED = ("ich_multitask",)  # networks whose encoder is `model.encoder`
 OWN_ENCODER = ("mri_cnn_lstm", "clinical_mlp")

@@ -1,39 +1,68 @@
 """How many programs XLA compiled for this process, how long that took, and how many of them the persistent cache had already."""
 
 import dataclasses
-import functools
 
-COMPILED = "/jax/core/compile/backend_compile_duration"  # one a program, whether it was compiled or read from the cache
-FOUND = "/jax/compilation_cache/cache_hits"
+READY = "/jax/core/compile/backend_compile_duration"  # one a program, whether it was compiled or read from the cache
+FOUND = "/jax/compilation_cache/cache_hits"  # comes before the same program's READY
 
 
 @dataclasses.dataclass
 class Count:
-    """programs: made ready to run since counting began, in `seconds`; cached: those of them that were read from the cache."""
+    """programs: made ready to run since the process began, in `seconds`; cached: those of them that were read from the cache.
+
+    compiled: seconds of the others. longest: of the one that took longest. restarted: the process was started again in between.
+    """
 
     programs: int = 0
     seconds: float = 0.0
     cached: int = 0
+    compiled: float = 0.0
+    longest: float = 0.0
+    restarted: bool = False
 
     def __str__(self) -> str:
         return f"{self.programs} programs compiled ({self.seconds:.1f} s), {self.cached} of them read from the cache"
 
 
-@functools.cache
+found: Count | None = None
+
+
+def go_on(before: Count):
+    """Begin to count where a process left that was started again."""
+    global found
+    found = before
+    listen(found)
+
+
 def count() -> Count:
     """The count of this process, which grows as it goes; counting begins with the first call."""
+    global found
+    if found is None:
+        found = Count()
+        listen(found)
+    return found
+
+
+def listen(count: Count):
     from jax import monitoring  # the report is made without JAX
 
-    found = Count()
+    from_cache = False
 
     def on_duration(event: str, seconds: float, **_):
-        if event == COMPILED:
-            found.programs += 1
-            found.seconds += seconds
+        nonlocal from_cache
+        if event == READY:
+            count.programs += 1
+            count.seconds += seconds
+            if not from_cache:
+                count.compiled += seconds
+                count.longest = max(count.longest, seconds)
+            from_cache = False
 
     def on_event(event: str, **_):
-        found.cached += event == FOUND
+        nonlocal from_cache
+        if event == FOUND:
+            count.cached += 1
+            from_cache = True
 
     monitoring.register_event_duration_secs_listener(on_duration)
     monitoring.register_event_listener(on_event)
-    return found

@@ -129,7 +129,8 @@ def base() -> ConfigDict:
             "patience": 15,  # epochs without a lower smoothed validation loss in any module
             "smoothing": 0.5,  # weight of the past in the watched validation loss
             "imbalance": "none",  # none | weights | oversample
-            "feed": "auto",  # auto | resident
+            "feed": "auto",  # resident (the cohort in device memory) | grain (read from disk as it is needed) | auto (by free memory)
+            "ahead": 4,  # batches that grain reads in advance, a thread each
             "seeds": (0,),
             "save_seconds": 60.0,  # between checkpoints, 0 = after every epoch
             "stages": "two",  # two (modules, then fusion on inner out-of-fold logits) | joint

@@ -4,7 +4,6 @@ A trained workdir knows its config: `--config` may then be left out. What a user
 """
 
 import logging
-import os
 import signal
 import sys
 
@@ -13,15 +12,12 @@ from absl import logging as absl_logging
 from etils import epath
 from ml_collections.config_flags import config_flags
 
-from jaxstroke import check, compilations
+from jaxstroke import check, compilations, restart
 from jaxstroke import config as settings
 from jaxstroke import workdir as work
 from jaxstroke.errors import InputError, Stopped, nearest
 
 MODES = ("train", "prepare", "evaluate", "report", "predict", "benchmark")
-KEPT_MEMORY = ":".join(
-    f"glibc.malloc.{name}={value}" for name, value in {"arena_max": 1, "mmap_max": 0, "trim_threshold": 2**62, "hugetlb": 1}.items()
-)
 logger = logging.getLogger("jaxstroke")
 
 
@@ -151,17 +147,6 @@ def set_up_logging():
     logger.propagate = False
 
 
-def restart_with_kept_memory():
-    """Start this process again with a C library that keeps what XLA's CPU backend frees after a step, in one arena of huge pages.
-
-    Else every page is given back, faulted in and cleared again at the next step, and lies scattered where the compiler's memory was: a step
-    of a DenseNet took 1.0 s instead of 0.73 s. glibc reads these settings when a process starts, and only then; what a user has set stays.
-    """
-    if sys.platform == "linux" and "GLIBC_TUNABLES" not in os.environ:
-        os.environ["GLIBC_TUNABLES"] = KEPT_MEMORY
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
-
-
 class Stop:
     """Called, it says whether SIGTERM or Ctrl-C came. While training, the loop asks and saves; at any other time the program ends at once,
     since what was done before is on disk and the rest is made again."""
@@ -197,5 +182,5 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    restart_with_kept_memory()
+    restart.with_kept_memory()
     sys.exit(main())

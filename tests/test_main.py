@@ -91,7 +91,6 @@ def test_a_workdir_that_is_a_file_is_refused(capsys, tmp_path):
     assert "name a folder" in refused(capsys, f"--config={CONFIG}:demo", f"--workdir={tmp_path / 'taken'}")
 
 
-
 def changed(folder, tmp_path, change) -> pathlib.Path:
     """A copy of the cohort with a changed table."""
     copy = tmp_path / "cohort"

@@ -1,10 +1,14 @@
 """The config's own cohort through the feed, without augmentation: what a step waits for when its data is real."""
 
+import itertools
+
 import jax
 import numpy as np
 
-from jaxstroke.feed import load, resident
-from jaxstroke.training import modes, runs
+from jaxstroke.feed import load
+from jaxstroke.training import engine, modes, runs
+
+ROUND = 256  # steps planned at once
 
 
 def make(config, workdir, devices: jax.sharding.Mesh, rows: int):
@@ -17,13 +21,23 @@ def make(config, workdir, devices: jax.sharding.Mesh, rows: int):
     loaded = load.load(config, cohort, prepared)
     everyone = np.arange(len(loaded.units), dtype=np.int32)
     nobody = np.zeros(0, np.int32)
-    data = resident.place(loaded.arrays, devices)
-    gather = resident.make_take(devices, config.train.augment, train=False)
+    feed = engine.make_feed(config, loaded.arrays, loaded.stored, devices)
     slots = devices.shape["run"]
     order, seeds = np.random.default_rng(0).permutation(everyone), np.zeros(slots, np.int32)
+    upcoming, running = -1, iter(())
+
+    def batches(first: int):
+        for start in itertools.count(first, ROUND):
+            numbers = np.arange(start, start + ROUND, dtype=np.int32)
+            chosen = order[(numbers[:, None] * rows + np.arange(rows)) % len(order)]
+            table = np.broadcast_to(chosen[:, None, None], (ROUND, slots, 1, rows))
+            yield from feed.batches(table, seeds, np.repeat(numbers[:, None], slots, 1), train=False)
 
     def take(number: int):
-        chosen = order[(number * rows + np.arange(rows)) % len(order)]
-        return gather(data, np.broadcast_to(chosen, (slots, 1, rows)), seeds, np.full(slots, number, np.int32))
+        nonlocal upcoming, running
+        if number != upcoming:
+            upcoming, running = number, batches(number)
+        upcoming += 1
+        return next(running)
 
     return runs.fitted(runs.Run(0, 0, None, 0, everyone, nobody, nobody), loaded.schema, loaded.arrays, config), take

@@ -1,20 +1,33 @@
-"""Prepared records to the cohort's arrays on the host: the batch's entries for all rows, missing ones zero and masked."""
+"""Prepared records to the cohort's arrays on the host: the batch's entries for all rows, missing ones zero and masked.
 
+Where the images do not fit into memory their pixels stay on disk, and grain streams them.
+"""
+
+import logging
 from dataclasses import dataclass
 
 import numpy as np
 
 from jaxstroke import config as settings
 from jaxstroke.cohort.table import Cohort, Unit
+from jaxstroke.feed import memory
+from jaxstroke.feed.stream import Stored
 from jaxstroke.preprocess import clinical, prepare
+
+logger = logging.getLogger("jaxstroke")
+SHARE = 0.3  # of the free memory that images may take: on the host they are there twice while they are placed, and a step needs the rest
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """Rows of `arrays` follow `units`. schema: of the clinical array; cohort_schema: of all columns; volume_ml: n or None."""
+    """Rows of `arrays` follow `units`. schema: of the clinical array; cohort_schema: of all columns; volume_ml: n or None.
+
+    stored: images whose pixels are not among the arrays, but on disk; {} where everything is in memory.
+    """
 
     units: tuple[Unit, ...]
     arrays: dict[str, np.ndarray]
+    stored: dict[str, Stored]
     schema: clinical.Schema
     cohort_schema: clinical.Schema
     volume_ml: np.ndarray | None
@@ -33,9 +46,12 @@ def load(config, cohort: Cohort, prepared) -> Loaded:
     """
     units = tuple(unit for unit in cohort.units if unit.unit not in prepared.left_out)
     arrays = {}
+    stored = stay_on_disk(config, prepared, units)
     for name in settings.image_names(config):
-        stored = prepare.load_arrays(prepared, name, units)
-        arrays[f"images/{name}"], arrays[f"images_mask/{name}"], arrays[f"scale/{name}"], arrays[f"offset/{name}"] = stored[:4]
+        pixels, mask, scale, offset, _ = prepare.load_arrays(prepared, name, units, pixels=name not in stored)
+        arrays |= {f"images_mask/{name}": mask, f"scale/{name}": scale, f"offset/{name}": offset}
+        if name not in stored:
+            arrays[f"images/{name}"] = pixels
     schema = network_schema(config, prepared.schema)
     arrays["clinical"], arrays["clinical_mask"] = clinical.encode_all(schema, units)
     for task in config.loss:
@@ -43,7 +59,23 @@ def load(config, cohort: Cohort, prepared) -> Loaded:
         arrays[f"label/{task}"], arrays[f"label_mask/{task}"] = np.nan_to_num(labels), (~np.isnan(labels)).astype(np.float32)
     numbers = {patient: number for number, patient in enumerate(dict.fromkeys(unit.patient for unit in units))}
     arrays["patient"] = np.array([numbers[unit.patient] for unit in units], np.int32)
-    return Loaded(units, arrays, schema, prepared.schema, volumes(config, prepared, units))
+    return Loaded(units, arrays, stored, schema, prepared.schema, volumes(config, prepared, units))
+
+
+def stay_on_disk(config, prepared, units) -> dict[str, Stored]:
+    """Images to be streamed: all with `train.feed` grain, none with resident; with auto all if they take too much of what is free."""
+    if config.train.feed == "resident":
+        return {}
+    stored = {}
+    for name in settings.image_names(config):
+        stored[name] = Stored(prepared.folders[name], *prepare.places(prepared, name, units))
+    if config.train.feed == "grain":
+        return stored
+    size, free = sum(one.bytes for one in stored.values()), memory.free()
+    if free is None or size <= SHARE * free:
+        return {}
+    logger.info("images of %.1f GiB, %.1f GiB of memory free: they are read from disk as they are needed", size / 2**30, free / 2**30)
+    return stored
 
 
 def network_schema(config, schema: clinical.Schema) -> clinical.Schema:
@@ -59,5 +91,5 @@ def volumes(config, prepared, units) -> np.ndarray | None:
     name = config.evaluate.comparators.volume
     if not name:
         return None
-    _, mask, _, _, volume = prepare.load_arrays(prepared, name, units)
+    _, mask, _, _, volume = prepare.load_arrays(prepared, name, units, pixels=False)
     return np.where(mask.reshape(len(units), -1).any(1), volume, np.nan)

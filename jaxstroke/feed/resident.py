@@ -1,5 +1,7 @@
 """The whole cohort in device memory: a batch is a gather by row index, augmented, in one jitted call."""
 
+from collections.abc import Iterator
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,6 +10,23 @@ from jax.sharding import PartitionSpec as P
 from jaxstroke.feed import augment
 
 AUGMENTATION, NETWORK = 0, 1  # folded into a row's key; a network folds the sites of its dropout into the key it is given
+
+
+class Resident:
+    """A feed: from rows to batches. arrays: the cohort's, of `feed/load.py`."""
+
+    def __init__(self, arrays: dict[str, np.ndarray], mesh: jax.sharding.Mesh, augment):
+        self.data = place(arrays, mesh)
+        self.takes = {train: make_take(mesh, augment, train) for train in (True, False)}
+
+    def batches(self, table: np.ndarray, seeds: np.ndarray, steps: np.ndarray, train: bool) -> Iterator[dict[str, jax.Array]]:
+        """A batch for every entry of `table`: see `make_take`. table: `n run accumulation b`; seeds: `run`; steps: `n run`."""
+        for rows, step in zip(table, steps, strict=True):
+            yield self.takes[train](self.data, {}, rows, seeds, step)
+
+    def example(self, rows: np.ndarray, seeds: np.ndarray, steps: np.ndarray) -> dict[str, jax.ShapeDtypeStruct]:
+        """Shapes of a batch."""
+        return jax.eval_shape(self.takes[False], self.data, {}, rows, seeds, steps)
 
 
 def place(arrays: dict[str, np.ndarray], mesh: jax.sharding.Mesh) -> dict[str, jax.Array]:
@@ -19,25 +38,27 @@ def place(arrays: dict[str, np.ndarray], mesh: jax.sharding.Mesh) -> dict[str, j
 
 
 def make_take(mesh: jax.sharding.Mesh, settings, train: bool):
-    """A jitted `take(data, rows, seed, step) -> batch`.
+    """A jitted `take(data, pixels, rows, seed, step) -> batch`.
 
+    data: arrays with a row a patient. pixels: {"images/<name>": `run accumulation b ...`}, images that are gathered already.
     rows: `run accumulation b` int32 indices into the cohort, -1 = padding; seed, step: `run` int32. The batch has every entry of
     `data` gathered and masked, with leading axes `run accumulation b`, images as float32, `weight` (1 for a real row), `row` and `key`.
     settings: `train.augment`, used where `train` is true.
     """
 
-    def take(data, rows, seed, step):
+    def take(data, pixels, rows, seed, step):
         _, micro, b = rows.shape
         place_in_update = jnp.arange(micro)[:, None] * b * jax.lax.axis_size("data") + jax.lax.axis_index("data") * b + jnp.arange(b)
         keys = row_keys(seed[0], step[0], place_in_update.reshape(-1))
-        batch = gather(data, rows.reshape(-1))
+        pixels = {name: x.reshape(micro * b, *x.shape[3:]) for name, x in pixels.items()}
+        batch = gather(data, pixels, rows.reshape(-1))
         if train:
             batch = augmented(batch, keys, settings)
         batch["key"] = jax.vmap(lambda key: jax.random.fold_in(key, NETWORK))(keys)
         return jax.tree.map(lambda x: x.reshape(1, micro, b, *x.shape[1:]), batch)
 
     split = P("run", None, "data")
-    return jax.jit(jax.shard_map(take, mesh=mesh, in_specs=(P(), split, P("run"), P("run")), out_specs=split))
+    return jax.jit(jax.shard_map(take, mesh=mesh, in_specs=(P(), split, split, P("run"), P("run")), out_specs=split))
 
 
 def row_keys(seed, step, places):
@@ -46,23 +67,24 @@ def row_keys(seed, step, places):
     return jax.vmap(lambda place: jax.random.fold_in(key, place))(places)
 
 
-def gather(data: dict[str, jax.Array], rows: jax.Array) -> dict[str, jax.Array]:
+def gather(data: dict[str, jax.Array], pixels: dict[str, jax.Array], rows: jax.Array) -> dict[str, jax.Array]:
     """Rows of the cohort: `n ... , b -> b ...`, stored integers scaled to float32, everything of a padded row masked."""
     valid = rows >= 0
     index = jnp.maximum(rows, 0)
     batch = {}
-    for name, array in data.items():
+    for name in data | pixels:
         if name.startswith(("scale/", "offset/")):
             continue
-        part = array[index]
+        part = pixels[name] if name in pixels else data[name][index]
         if name.startswith("images/"):
             image = name.removeprefix("images/")
             wide = (slice(None), *(None,) * (part.ndim - 1))
             part = part.astype(jnp.float32) * data[f"scale/{image}"][index][wide] + data[f"offset/{image}"][index][wide]
-            element = batch_mask(data[f"images_mask/{image}"][index], part.ndim)
-            part = part * element  # an offset must not light up padded slices
+            shown = data[f"images_mask/{image}"][index]
+            shown = shown * batch_mask(valid, shown.ndim)
+            part = part * batch_mask(shown, part.ndim)  # an offset must not light up padded slices and rows
         if "mask" in name:
-            part = part.astype(jnp.float32) * batch_mask(valid.astype(jnp.float32), part.ndim)
+            part = part.astype(jnp.float32) * batch_mask(valid, part.ndim)
         batch[name] = part
     batch["weight"] = valid.astype(jnp.float32)
     batch["row"] = rows

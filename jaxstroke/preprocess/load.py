@@ -52,8 +52,8 @@ def _place(found: records.Records, unit: str) -> int:
     return found.index[unit]
 
 
-def load_arrays(prepared: Prepared, image: str, units) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """An image of n units (ids or Unit objects) as stored.
+def load_arrays(prepared: Prepared, image: str, units, pixels: bool = True) -> tuple:
+    """An image of n units (ids or Unit objects) as stored. pixels: whether they are wanted; `array` is None otherwise.
 
     Returns array (n, s, h, w, c) int16 or uint8, mask (n, s) float32, scale (n,) and offset (n,) float32, volume_ml (n,) float32, NaN for
     images that are no masks. Value = array * scale + offset. A missing image: array, mask and offset 0, scale 1, volume NaN.
@@ -62,18 +62,28 @@ def load_arrays(prepared: Prepared, image: str, units) -> tuple[np.ndarray, np.n
     found = records.open_records(prepared.folders[image])
     settings = found.manifest["settings"]
     n, size = len(names), tuple(settings["shape"])
-    array = np.zeros((n, *size, settings["channels"]), settings["dtype"])
+    array = np.zeros((n, *size, settings["channels"]), settings["dtype"]) if pixels else None
     mask, volume_ml = np.zeros((n, size[0]), np.float32), np.full(n, np.nan, np.float32)
     scale, offset = np.ones(n, np.float32), np.zeros(n, np.float32)
     for row, unit in enumerate(names):
         record = found[_place(found, unit)]
         if record["missing"]:
             continue
-        array[row], mask[row], scale[row], offset[row] = record["array"], record["mask"], record["scale"], record["offset"]
+        mask[row], scale[row], offset[row] = record["mask"], record["scale"], record["offset"]
+        if pixels:
+            array[row] = record["array"]
         if record["volume_ml"] is not None:
             volume_ml[row] = record["volume_ml"]
     found.close()
     return array, mask, scale, offset, volume_ml
+
+
+def places(prepared: Prepared, image: str, units) -> tuple[np.ndarray, tuple[int, ...], str]:
+    """Where an image of n units is in its folder of records: (number of each record, shape s h w c and dtype of the stored array)."""
+    found = records.open_records(prepared.folders[image])
+    settings = found.manifest["settings"]
+    numbers = np.array([_place(found, unit) for unit in _ids(units)], np.int64)
+    return numbers, (*settings["shape"], settings["channels"]), settings["dtype"]
 
 
 def load_table(prepared: Prepared, units) -> Table:

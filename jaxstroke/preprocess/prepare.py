@@ -13,12 +13,12 @@ from etils import epath
 
 from jaxstroke.errors import InputError, nearest
 from jaxstroke.preprocess import clinical, records
-from jaxstroke.preprocess.load import Prepared, Table, load_arrays, load_table
+from jaxstroke.preprocess.load import Prepared, Table, load_arrays, load_table, places
 from jaxstroke.preprocess.normalise import NORMALISE
 from jaxstroke.preprocess.reference import Job, Plan
 from jaxstroke.preprocess.shards import make_images
 
-__all__ = ["Prepared", "Table", "load_arrays", "load_table", "prepare"]
+__all__ = ["Prepared", "Table", "load_arrays", "load_table", "places", "prepare"]
 
 FORMAT = 1  # part of every hash: raise it when the same settings would give other records
 CHOICES = {

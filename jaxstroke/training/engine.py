@@ -8,18 +8,16 @@ import numpy as np
 from etils import epath
 
 from jaxstroke import models
-from jaxstroke.feed import plan, resident
+from jaxstroke.feed import plan, resident, stream
 from jaxstroke.training import checkpoint, mesh, optimizer, step
 
 
 @dataclass(frozen=True)
 class Engine:
-    """Compiled functions and the data they run on. See `training/step.py` and `feed/resident.py` for their shapes."""
+    """Compiled functions and the feed they run on. See `training/step.py` and `feed/resident.py` for their shapes."""
 
     mesh: jax.sharding.Mesh
-    data: dict[str, jax.Array]
-    take_train: Any
-    take_eval: Any
+    feed: resident.Resident | stream.Stream
     initial: Any
     train_step: Any
     forward: Any
@@ -44,35 +42,36 @@ class Engine:
         """Outputs of one run for rows of the cohort, in order: {"logits": {task: n k}, "parts": {part: {"logits", "present"}}} in numpy."""
         variables, fitted = ([jax.tree.map(np.asarray, tree)] * self.slots for tree in (variables, fitted))
         variables, fitted = (step.put(jax.tree.map(lambda *x: np.stack(x), *trees), self.mesh) for trees in (variables, fitted))
+        chunks = plan.padded(rows, self.eval_batch)
+        wide = np.full((len(chunks), self.slots, 1, self.eval_batch), -1, np.int32)
+        wide[:, 0, 0] = chunks
         found = []
-        zeros = np.zeros(self.slots, np.int32)
-        for batch_rows in plan.padded(rows, self.eval_batch):
-            wide = np.full((self.slots, 1, self.eval_batch), -1, np.int32)
-            wide[0, 0] = batch_rows
-            outputs, _ = self.forward(variables, fitted, self.take_eval(self.data, wide, zeros, zeros))
+        for batch in self.unaugmented(wide):
+            outputs, _ = self.forward(variables, fitted, batch)
             found.append(jax.tree.map(lambda x: np.asarray(x)[0, 0], outputs))
         return jax.tree.map(lambda *x: np.concatenate(x)[: len(rows)], *found)
 
+    def unaugmented(self, table: np.ndarray):
+        """Batches for scoring. table: `n run 1 eval_batch` rows."""
+        return self.feed.batches(table, np.zeros(self.slots, np.int32), np.zeros((len(table), self.slots), np.int32), train=False)
 
-def build(config, arrays: dict[str, np.ndarray], fitted_example: dict[str, np.ndarray]) -> Engine:
-    """The engine of a config on a cohort's arrays. fitted_example: `runs.fitted` of any run."""
+
+def build(config, arrays: dict[str, np.ndarray], fitted_example: dict[str, np.ndarray], stored=None) -> Engine:
+    """The engine of a config on a cohort's arrays. fitted_example: `runs.fitted` of any run. stored: `Stored` images left on disk."""
     devices = mesh.make(config.device)
     mesh.check_divisible(config, devices.shape["data"])
     model = models.build(config)
     transform = optimizer.make(config.optimizer)
-    data = resident.place(arrays, devices)
-    take_train, take_eval = (resident.make_take(devices, config.train.augment, train) for train in (True, False))
+    feed = make_feed(config, arrays, stored or {}, devices)
     rows = np.full((devices.shape["run"], 1, devices.shape["data"]), -1, np.int32)
     zeros = np.zeros(devices.shape["run"], np.int32)
-    example = jax.eval_shape(take_eval, data, rows, zeros, zeros)
+    example = feed.example(rows, zeros, zeros)
     example = {name: np.zeros(x.shape[2:], x.dtype) for name, x in example.items() if name != "key"}
     initial = step.make_initial(model, transform, example, fitted_example)
     outputs = jax.eval_shape(lambda: model.init_with_output(jax.random.key(0), example, fitted_example, train=False)[0])
     return Engine(
         mesh=devices,
-        data=data,
-        take_train=take_train,
-        take_eval=take_eval,
+        feed=feed,
         initial=initial,
         train_step=step.make_train_step(model, transform, devices, config),
         forward=step.make_forward(model, devices, config),
@@ -80,6 +79,13 @@ def build(config, arrays: dict[str, np.ndarray], fitted_example: dict[str, np.nd
         parts=tuple(outputs["parts"]) if outputs["parts"] and config.train.stages == "two" else ("network",),
         eval_batch=-(-config.evaluate.batch_size // devices.shape["data"]) * devices.shape["data"],
     )
+
+
+def make_feed(config, arrays: dict[str, np.ndarray], stored: dict[str, stream.Stored], devices: jax.sharding.Mesh):
+    """The feed of a cohort: resident where nothing was left on disk."""
+    if stored:
+        return stream.Stream(arrays, stored, devices, config.train.augment, config.train.ahead)
+    return resident.Resident(arrays, devices, config.train.augment)
 
 
 def finished_runs(workdir: epath.Path) -> checkpoint.Finished:

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from etils import epath
 
+from jaxstroke import restart
 from jaxstroke.errors import InputError, Stopped
 from jaxstroke.feed import plan
 from jaxstroke.training import checkpoint, progress, runs, step
@@ -123,14 +124,16 @@ def run_epoch(engine, config, state, slots, live, fitted, arrays, at, stop, bar)
             table[: len(rows), place] = rows
     table = table.reshape(length, len(live), config.train.accumulation, config.train.batch_size)
     seeds = np.array([run.device_seed if run else 0 for run in live], np.int32)
+    real = (table[at:] >= 0).any((2, 3)).astype(np.int32)  # n run: whether a slot has a row in a step
+    numbers = np.array([slot.step for slot in slots], np.int32) + np.cumsum(real, 0, dtype=np.int32) - real
+    batches = engine.feed.batches(table[at:], seeds, numbers, train=True)
     collected, timing, began = [], {"wait": 0.0, "work": 0.0}, time.perf_counter()
     while at < length and not stop():
-        steps = np.array([slot.step for slot in slots], np.int32)
         sampled = at % SAMPLED == 0
         if sampled:
             jax.block_until_ready(state)
         before = time.perf_counter()
-        batch = engine.take_train(engine.data, table[at], seeds, steps)
+        batch = next(batches)
         if sampled:
             jax.block_until_ready(batch)
         between = time.perf_counter()
@@ -139,11 +142,13 @@ def run_epoch(engine, config, state, slots, live, fitted, arrays, at, stop, bar)
             jax.block_until_ready(state)
             timing["wait"] += between - before
             timing["work"] += time.perf_counter() - between
+        restart.after_compiling()
         collected.append(sums)
         for place, slot in enumerate(slots):
             slot.step += bool((table[at, place] >= 0).any())
         at += 1
         bar.update(int((table[at - 1] >= 0).any((1, 2)).sum()))
+    batches.close()
     progress.add_sums(slots, jax.device_get(collected))
     total = timing["wait"] + timing["work"]
     return state, at, {"seconds": time.perf_counter() - began, "wait_share": timing["wait"] / total if total else 0.0}
@@ -153,10 +158,10 @@ def validate(engine: Engine, state, slots, live, fitted) -> list[dict[str, float
     """Validation loss of every part, a dict a slot."""
     tables = [plan.padded(run.val if run else np.zeros(0, np.int32), engine.eval_batch) for run in live]
     totals = [Slot() for _ in slots]
-    zeros = np.zeros(len(slots), np.int32)
-    for i in range(max(map(len, tables))):
-        rows = np.stack([table[i] if i < len(table) else np.full(engine.eval_batch, -1, np.int32) for table in tables])[:, None]
-        batch = engine.take_eval(engine.data, rows, zeros, zeros)
+    wide = np.full((max(map(len, tables)), len(slots), 1, engine.eval_batch), -1, np.int32)
+    for place, table in enumerate(tables):
+        wide[: len(table), place, 0] = table
+    for batch in engine.unaugmented(wide):
         _, sums = engine.forward({"params": state["params"], "stats": state["stats"]}, fitted, batch)
         progress.add_sums(totals, [jax.tree.map(lambda x: np.asarray(x).sum(1), sums)])
     return [progress.part_losses(total.sums, engine.parts) for total in totals]

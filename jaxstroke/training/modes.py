@@ -71,7 +71,7 @@ def make_ready(config, workdir: epath.Path) -> Ready:
     work.write_json(workdir / "cohort.json", summary(config, cohort, loaded))
     todo = runs.make_runs(config, folds, loaded.index)
     numbers = {run.id: runs.fitted(run, loaded.schema, loaded.arrays, config) for run in todo}
-    engine = engines.build(config, loaded.arrays, numbers[todo[0].id])
+    engine = engines.build(config, loaded.arrays, numbers[todo[0].id], loaded.stored)
     work.write(workdir, config, [str(device) for device in jax.devices()], hashes)
     return Ready(loaded, todo, numbers, engine)
 

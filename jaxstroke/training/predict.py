@@ -67,7 +67,7 @@ def score_new(config, workdir: epath.Path, kept: dict, loaded: load.Loaded) -> p
     numbers = {run_id: {name: np.asarray(value, np.float32) for name, value in one.items()} for run_id, one in kept["runs"].items()}
     for one in numbers.values():
         one["total_steps"] = one["total_steps"].astype(np.int32)
-    engine = engines.build(config, loaded.arrays, next(iter(numbers.values())))
+    engine = engines.build(config, loaded.arrays, next(iter(numbers.values())), loaded.stored)
     finished, like = engines.finished_runs(workdir), engine.abstract_variables()
     blocks = []
     for run_id in kept["fold"]:

@@ -73,7 +73,8 @@ def steps(config, arrays, count=3):
     table = runs.epoch_rows(RUN, 0, arrays, config).reshape(-1, 1, config.train.accumulation, config.train.batch_size)
     sums = []
     for number in range(count):
-        batch = engine.take_train(engine.data, table[number % len(table)], *(np.full(1, x, np.int32) for x in (5, number)))
+        seeds, numbers = np.full(1, 5, np.int32), np.full((1, 1), number, np.int32)
+        batch = next(engine.feed.batches(table[number % len(table)][None], seeds, numbers, train=True))
         state, terms = engine.train_step(state, fitted, batch)
         sums.append(jax.device_get(terms))
     return jax.device_get(state), sums

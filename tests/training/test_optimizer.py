@@ -119,7 +119,8 @@ def test_a_real_step_moves_the_state_and_an_empty_one_does_not(config, arrays, t
     zeros = np.zeros(1, np.int32)
     kept = [jax.device_get(state)]
     for table in (rows, np.full_like(rows, -1)):
-        state, _ = engine.train_step(state, fitted, engine.take_train(engine.data, table, zeros, zeros))
+        batch = next(engine.feed.batches(table[None], zeros, zeros[None], train=True))
+        state, _ = engine.train_step(state, fitted, batch)
         kept.append(jax.device_get(state))
     before, after, empty = kept
     assert {leaf.dtype for leaf in jax.tree.leaves(after["opt"])} <= {np.dtype("float32"), np.dtype("int32")}

@@ -23,7 +23,8 @@ def steps(engine, config, arrays, run, numbers, tables=None, count=4):
     sums = []
     for number in range(count):
         rows = np.repeat(tables[number % len(tables)], engine.slots, 0)
-        batch = engine.take_train(engine.data, rows, *(np.full(engine.slots, x, np.int32) for x in (run.device_seed, number)))
+        seeds, numbers_of_step = np.full(engine.slots, run.device_seed, np.int32), np.full((1, engine.slots), number, np.int32)
+        batch = next(engine.feed.batches(rows[None], seeds, numbers_of_step, train=True))
         state, terms = engine.train_step(state, fitted, batch)
         sums.append(jax.device_get(terms))
     return jax.device_get(state), sums
