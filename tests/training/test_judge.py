@@ -24,7 +24,7 @@ def folds():
 def judged(config, arrays, schema, folds, folder):
     """predictions of networks with their initial parameters, and `model.json`."""
     units = tuple(Unit(f"u{i}", f"p{i}", "", "", {}, {}, {}, {"reader": float(i % 5)}, "") for i in range(37))
-    loaded = Loaded(units, arrays, schema, schema, np.linspace(1, 30, 37))
+    loaded = Loaded(units, arrays, {}, schema, schema, np.linspace(1, 30, 37))
     numbers = {run.id: runs.fitted(run, schema, arrays, config) for run in folds}
     engine = engines.build(config, arrays, numbers[folds[0].id])
     finished = engines.finished_runs(epath.Path(folder))
