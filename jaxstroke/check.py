@@ -16,7 +16,7 @@ CHOICES = {
     "train.feed": ("auto", "resident", "grain"),
     "train.stages": ("two", "joint"),
     "device.convolution": ("auto", "native", "products", "space_to_depth"),
-    "benchmark.kind": ("train", "predict"),
+    "benchmark.kind": ("train", "predict", "feed"),
     "benchmark.source": ("synthetic", "records"),
 }
 POSITIVE = (

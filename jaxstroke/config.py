@@ -168,7 +168,7 @@ def base() -> ConfigDict:
     )
     config.benchmark = ConfigDict(
         {
-            "kind": "train",  # train (forward, backward, update) | predict (forward)
+            "kind": "train",  # train (forward, backward, update) | predict (forward) | feed (records to the device, nothing computed)
             "source": "synthetic",  # synthetic (arrays made on the device) | records (the config's cohort through the feed)
             "steps": 20,  # timed
             "warmup": 3,  # before them

@@ -129,6 +129,18 @@ def test_synthetic_images_of_other_kinds(config_file, kind, shape):
     assert batch["images_mask/dwi"].shape == ((1, 1, 2) if kind == "volume" else (1, 1, 2, 2))
 
 
+@pytest.mark.parametrize("feed", ["resident", "grain"])
+def test_the_feed_alone(tmp_path, capsys, feed):
+    assert run(tmp_path / "run", "smoke", ONE, "--config.benchmark.kind=feed", f"--config.train.feed={feed}") == 0
+    found = results(tmp_path / "run")
+    bytes_a_patient = sum(math.prod(shape) * 2 for name, shape in found["shape"].items() if name != "clinical")  # int16
+    assert found["kind"] == "feed" and found["source"] == "records" and found["stored_bytes_per_sample"] == bytes_a_patient > 0
+    rate = found["samples_per_s"]
+    assert found["stored_mb_per_s"] == pytest.approx(rate * bytes_a_patient / 1e6)
+    assert found["batch"] / found["step_s"]["max"] <= rate <= found["batch"] / found["step_s"]["min"]
+    assert "the feed alone" in capsys.readouterr().out
+
+
 def test_the_config_of_the_caller_is_not_changed(config_file, tmp_path):
     from jaxstroke.benchmark import measure
 

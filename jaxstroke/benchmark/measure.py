@@ -13,7 +13,7 @@ from etils import epath
 from jaxstroke import compilations, models
 from jaxstroke import config as settings
 from jaxstroke import workdir as work
-from jaxstroke.benchmark import cost, peaks, programs, synthetic, table, timing
+from jaxstroke.benchmark import cost, feed, peaks, programs, synthetic, table, timing
 from jaxstroke.training import mesh
 
 PACKAGES = ("jaxstroke", "jax", "jaxlib", "flax", "optax", "numpy")
@@ -30,6 +30,9 @@ def benchmark(config, workdir: epath.Path, name: str, with_profile: bool):
     rows = rows_of(config, devices)
     fitted, take = source(config)(config, workdir, devices, rows)
     batch = jax.block_until_ready(take(0))
+    if config.benchmark.kind == "feed":
+        feed.measure(config, workdir, describe(config, name, devices, batch, rows), take)
+        return
     made = programs.build(config, devices, fitted, batch)
     state = programs.on_slots(made.initial(0), devices)
     parameters = sum(x.size for x in jax.tree.leaves(state["params"])) // devices.shape["run"]
@@ -59,8 +62,11 @@ def one_micro_batch(config):
 
 
 def source(config) -> Callable:
-    """What makes the batches. The real cohort's reader is imported only here: synthetic arrays need nothing that reads files."""
-    if config.benchmark.source == "synthetic":
+    """What makes the batches; the feed alone is that of records.
+
+    The real cohort's reader is imported only here: synthetic arrays need nothing that reads files.
+    """
+    if config.benchmark.source == "synthetic" and config.benchmark.kind != "feed":
         return synthetic.make
     from jaxstroke.benchmark import records
 
@@ -86,7 +92,7 @@ def describe(config, name: str, devices: jax.sharding.Mesh, batch: dict, rows: i
         "model": config.model.name,
         "encoder": encoder or None,
         "kind": config.benchmark.kind,
-        "source": config.benchmark.source,
+        "source": "records" if config.benchmark.kind == "feed" else config.benchmark.source,
         "command": work.command_line(),
         "device": jax.devices()[0].device_kind,
         "platform": platform,

@@ -31,6 +31,18 @@ def results(found: dict) -> str:
     return "\n".join(f"  {name:<18}{line}" for name, line in lines.items() if line)
 
 
+def feed(found: dict) -> str:
+    """The same of the feed alone."""
+    lines = {
+        "config": f"{found['config']}, the feed alone",
+        "device": f"{found['devices']} x {found['device']}{cores(found)}",
+        "batch": f"{found['batch']}{runs(found)}: {shapes(found['shape'])}",
+        "a batch": step(found["step_s"], found["steps"]),
+        "samples a second": f"{found['samples_per_s']:.4g}, {found['stored_mb_per_s']:.4g} MB/s before compression",
+    }
+    return "\n".join(f"  {name:<18}{line}" for name, line in lines.items())
+
+
 def cores(found: dict) -> str:
     return f" ({found['cores']} cores)" if found["platform"] == "cpu" else ""
 

@@ -190,3 +190,20 @@ def test_memory_stays_far_below_the_cohort(tmp_path):
     total, growth = map(float, done.stdout.split())
     assert total == pytest.approx(300 * float(block.sum()), rel=1e-4)
     assert growth < 60
+
+
+@pytest.mark.slow
+def test_predictions_do_not_depend_on_the_feed(tmp_path):
+    """The whole program from the same records, the cohort in memory or on disk: the same bytes."""
+    for feed in ("resident", "grain"):
+        arguments = [
+            f"--config={ROOT / 'configs' / 'mri_cnn_lstm.py'}:smoke",
+            f"--workdir={tmp_path / feed}",
+            f"--config.train.feed={feed}",
+        ]
+        arguments += ["--config.device.data=1", "--config.evaluate.bootstrap=50", f"--config.cohort.records={tmp_path / 'records'}"]
+        command = [sys.executable, "-m", "jaxstroke.main", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=os.environ | {"JAX_PLATFORMS": "cpu"}, timeout=400)
+        assert done.returncode == 0, done.stderr[-2000:]
+    a, b = ((tmp_path / feed / "predictions.csv").read_bytes() for feed in ("resident", "grain"))
+    assert a == b
