@@ -12,7 +12,7 @@ from absl import logging as absl_logging
 from etils import epath
 from ml_collections.config_flags import config_flags
 
-from jaxstroke import check, compilations, restart
+from jaxstroke import check, compilations, full_disk, restart
 from jaxstroke import config as settings
 from jaxstroke import workdir as work
 from jaxstroke.errors import InputError, Stopped, nearest
@@ -140,6 +140,7 @@ def set_up_jax(config):
 def set_up_logging():
     """Our own lines on stderr; libraries only where they warn. A second call in one process writes to what stderr is by then."""
     absl_logging.set_verbosity(absl_logging.WARNING)
+    full_disk.keep_libraries_quiet()
     handler = logging.StreamHandler()
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     logger.handlers = [handler]
@@ -179,6 +180,10 @@ def main(argv: list[str] | None = None) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except Exception as error:
+        if not full_disk.is_cause(error):
+            raise
+        return full_disk.stop(error)
 
 
 if __name__ == "__main__":
