@@ -89,7 +89,7 @@ def test_devices_do_not_change_the_result(config, arrays):
     eight = steps(config, arrays, count=2)
     assert set(one[1][0]) == {"network/prognosis", "network/gcs", "network/age"}
     for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(eight), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
 
 
 def test_training_lowers_the_loss_and_moves_running_statistics(config, arrays):

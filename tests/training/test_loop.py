@@ -61,7 +61,7 @@ def test_runs_over_slots_equal_runs_one_by_one(config, arrays, todo, numbers, tm
     with config.unlocked():
         config.device.run, config.device.data = 2, 4
     spread, _ = train(config, arrays, todo, numbers, tmp_path / "spread")
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=2e-5), single, spread)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), single, spread)
 
 
 def test_one_compilation_for_all_runs(config, arrays, todo, numbers, tmp_path):
