@@ -1,8 +1,9 @@
-"""A run killed at any moment and started again ends with the same files: in preparation, training, fusion, and within a checkpoint."""
+"""A run killed at any moment and started again ends with the same files: a campaign of random moments, then the delicate ones."""
 
 import json
 import os
 import pathlib
+import random
 import signal
 import subprocess
 import sys
@@ -60,8 +61,8 @@ def finish(workdir) -> str:
     return done.stdout + done.stderr
 
 
-def kill_when(workdir, ready, number=signal.SIGKILL) -> tuple[int, str]:
-    """Start the command and send it a signal once `ready()`; its exit code and output."""
+def kill_when(workdir, ready, number=signal.SIGKILL, later: float = 0.0) -> tuple[int, str]:
+    """Start the command and send it a signal `later` seconds after `ready()`; its exit code and output. One that ended before is left."""
     with subprocess.Popen(
         [sys.executable, "-m", "jaxstroke.main", *arguments(workdir)],
         env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -69,8 +70,8 @@ def kill_when(workdir, ready, number=signal.SIGKILL) -> tuple[int, str]:
         began = time.monotonic()
         while not ready() and process.poll() is None and time.monotonic() - began < 300:
             time.sleep(0.02)
-        assert process.poll() is None, "the run ended before it could be killed"
-        process.send_signal(number)
+        time.sleep(later)
+        process.send_signal(number)  # does nothing to a process that has ended
         output = process.communicate(timeout=300)[0]
         return process.returncode, output
 
@@ -91,13 +92,67 @@ def plain(tmp_path_factory):
 def same(a: pathlib.Path, b: pathlib.Path):
     assert (a / "predictions.csv").read_bytes() == (b / "predictions.csv").read_bytes()
     assert json.loads((a / "metrics.json").read_text()) == json.loads((b / "metrics.json").read_text())
+    assert losses(a) == losses(b)
 
 
-def test_killed_in_preparation(plain, tmp_path):
+def losses(workdir) -> list:
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return sorted((line["run"], line["epoch"], *line["val_loss"].values(), *line["train_loss"].values()) for line in lines)
+
+
+def moments(workdir: pathlib.Path, networks: int) -> dict:
+    """Stage -> (a function that says whether the run has come to it, how many seconds it may last)."""
+    records, checkpoints, finished = workdir.parent / "records", workdir / "checkpoints", workdir / "networks"
+    already = epochs(workdir)
+    return {
+        "preparation": (records.exists, 1.5),
+        "anywhere": (lambda: True, 10.0),
+        "training": (lambda: epochs(workdir) > already, 1.0),
+        "saving": (lambda: any(checkpoints.glob("*tmp*")), 0.1),
+        "fusion": (lambda: len(list(finished.glob("r*[0-9]"))) == networks, 1.5),
+    }
+
+
+def test_campaign_of_kills_at_random_moments(plain, tmp_path):
+    """Twenty kills, every stage in turn, each run killed in several before it may end; then a SIGTERM and the end."""
+    chance, kills, networks = random.Random(0), dict.fromkeys(moments(plain, 0), 0), len(list((plain / "networks").iterdir()))
+    for number in range(20):
+        workdir = tmp_path / str(number) / "run"
+        for stage in kills:
+            ready, lasting = moments(workdir, networks)[stage]
+            code, output = kill_when(workdir, ready, later=chance.uniform(0, lasting))
+            assert code in (0, -signal.SIGKILL), f"after {kills}, in {stage}: {output[-3000:]}"
+            kills[stage] += code == -signal.SIGKILL
+        code, output = kill_when(workdir, lambda: True, signal.SIGTERM, later=chance.uniform(5, 12))
+        assert code in (0, -signal.SIGTERM), output[-3000:]  # the latter where Python had not come to the program yet
+        finish(workdir)
+        same(plain, workdir)
+        if sum(kills.values()) >= 20 and min(kills.values()) >= 3:
+            break
+    print("kills survived:", kills)
+    assert sum(kills.values()) >= 20 and min(kills.values()) >= 3
+
+
+def largest(folder: pathlib.Path) -> pathlib.Path:
+    return max((path for path in folder.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+
+
+DAMAGES = {
+    "truncated": lambda folder: os.truncate(largest(folder), largest(folder).stat().st_size // 2),
+    "emptied": lambda folder: [os.truncate(path, 0) for path in folder.rglob("*") if path.is_file()],
+    "gone": lambda folder: [path.unlink() for path in folder.rglob("*") if path.is_file()],
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_newest_checkpoint_gives_way_to_the_one_before(plain, tmp_path, damage):
     workdir = tmp_path / "run"
-    kill_when(workdir, lambda: (tmp_path / "records").exists() and any((tmp_path / "records").rglob("shard-*")))
-    assert epochs(workdir) == 0
-    finish(workdir)
+    kill_when(workdir, lambda: epochs(workdir) >= 5)
+    numbers = sorted(int(path.name) for path in (workdir / "checkpoints").iterdir() if path.name.isdigit())
+    assert len(numbers) >= 2
+    DAMAGES[damage](workdir / "checkpoints" / str(numbers[-1]))
+    said = finish(workdir)
+    assert f"checkpoint {numbers[-1]} cannot be read" in said and "trying the one before" in said and "resumed at step" in said
     same(plain, workdir)
 
 
