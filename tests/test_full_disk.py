@@ -12,7 +12,11 @@ import pytest
 from jaxstroke import full_disk
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-LIMITED = "import os, resource, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2); os.execv(sys.argv[2], sys.argv[2:])"
+LIMITED = """
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
 SMALL = ["--config.cohort.synthetic.patients=40", "--config.evaluate.bootstrap=50", "--config.train.save_seconds=0"]
 
 

@@ -39,7 +39,7 @@ def train(engine: Engine, config, todo: list[runs.Run], numbers: dict[str, dict]
         log = at_exit.enter_context(contextlib.closing(Log(workdir, restored=chunk)))
         state, slots = refill(engine, state, slots, [run for run in todo if run.id not in done])
         saved = time.monotonic()
-        bar = at_exit.enter_context(contextlib.closing(progress.progress_bar(config, todo, numbers, done, slots)))
+        bar = at_exit.enter_context(contextlib.closing(progress.line(config, todo, numbers, done, slots)))
 
         def save():
             table = {"slots": [dataclasses.asdict(slot) for slot in slots], "done": sorted(done), "chunk": chunk, "at": at}
@@ -60,14 +60,14 @@ def train(engine: Engine, config, todo: list[runs.Run], numbers: dict[str, dict]
                 if not slot.run:
                     continue
                 log.write(progress.epoch_line(chunk, slot, losses[place], engine.parts, timing))
+                bar.say(progress.words(config, todo, live[place], slot, losses[place], timing))
                 slot.sums = {}
-                bar.set_postfix_str(f"{slot.run} epoch {slot.epoch} val {progress.mean(losses[place]):.3f} wait {timing['wait_share']:.1%}")
             ended = [place for place, slot in enumerate(slots) if slot.run and progress.over(config, slot)]
             for place in ended:
                 slot = slots[place]
                 finished.save(slot.run, jax.tree.map(lambda x, place=place: np.asarray(x)[place], state["best"]))
                 done.add(slot.run)
-                bar.total -= (config.train.epochs - slot.epoch) * progress.steps_of(numbers[slot.run], config)
+                bar.shorten((config.train.epochs - slot.epoch) * progress.steps_of(numbers[slot.run], config))
                 slots[place] = Slot()
             state, slots = refill(engine, state, slots, [run for run in todo if run.id not in done])
             if ended or time.monotonic() - saved >= config.train.save_seconds:
@@ -147,7 +147,7 @@ def run_epoch(engine, config, state, slots, live, fitted, arrays, at, stop, bar)
         for place, slot in enumerate(slots):
             slot.step += bool((table[at, place] >= 0).any())
         at += 1
-        bar.update(int((table[at - 1] >= 0).any((1, 2)).sum()))
+        bar.advance(int((table[at - 1] >= 0).any((1, 2)).sum()))
     batches.close()
     progress.add_sums(slots, jax.device_get(collected))
     total = timing["wait"] + timing["work"]

@@ -116,8 +116,8 @@ def evaluate(config, workdir: epath.Path):
 
 def finish(config, workdir: epath.Path, ready: Ready):
     """predictions.csv, model.json, metrics.json, report.html."""
-    logger.info("fusion and comparators")
     judge.judge(ready.engine, config, ready.todo, ready.numbers, ready.loaded, workdir)
+    logger.info("metrics, %d bootstrap samples", config.evaluate.bootstrap)
     metrics = report.write_metrics(workdir)
     print(report.console_table(metrics))
     print(f"report: {report.write_report(workdir, metrics)}")

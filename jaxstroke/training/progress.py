@@ -3,8 +3,8 @@
 import dataclasses
 
 import numpy as np
-from tqdm import tqdm
 
+from jaxstroke import terminal
 from jaxstroke.errors import InputError
 
 
@@ -90,12 +90,24 @@ def steps_of(fitted: dict, config) -> int:
     return int(fitted["total_steps"]) // config.train.epochs
 
 
-def progress_bar(config, todo, numbers, done, slots) -> tqdm:
-    """Counts updates over all runs, with the time left."""
+def line(config, todo, numbers, done, slots):
+    """The stage's line in the terminal: updates over all runs, and the time left."""
     total = sum(int(numbers[run.id]["total_steps"]) for run in todo)
     begun = {slot.run: slot.step for slot in slots}
     initial = sum(int(numbers[run.id]["total_steps"]) if run.id in done else begun.get(run.id, 0) for run in todo)
-    return tqdm(total=total, initial=initial, desc=f"train {len(todo)} runs", unit="step", mininterval=1.0, dynamic_ncols=True)
+    return terminal.progress("train", total, "step", initial)
+
+
+def words(config, todo, run, slot: Slot, losses: dict, timing: dict) -> str:
+    """Where a run of `todo` is and how it does: what the line ends with. losses: of validation, by part."""
+    where = []
+    for name in ("seed", "repeat", "fold", "inner"):
+        known = sorted({getattr(one, name) for one in todo} - {None})
+        if len(known) > 1 and getattr(run, name) is not None:
+            where.append(f"{name} {known.index(getattr(run, name)) + 1}/{len(known)}")
+    known = {name: mean(values) for name, values in (("loss", part_losses(slot.sums, tuple(losses))), ("val", losses))}
+    numbers = [f"{name} {value:.3f}" for name, value in known.items()]
+    return " ".join([*where, f"epoch {slot.epoch}/{config.train.epochs}", *numbers, f"wait {timing['wait_share']:.0%}"])
 
 
 def mean(losses: dict) -> float:
