@@ -131,7 +131,7 @@ def entries_of(archive: zipfile.ZipFile, size: int):
 
 def unpickled(data: bytes, entry):
     """The pickle's objects: dicts, numbers, strings, and a `Tensor` for each tensor."""
-    for opcode, argument, _ in pickletools.genops(data):
+    for opcode, argument, _ in pickletools.genops(data):  # read, not run
         if opcode.proto > NEWEST_PROTOCOL:
             raise InputError(f"was saved with another pickle_protocol than torch.save's own: {SAVE_AGAIN}")
         if opcode.name in ("PUT", "LONG_BINPUT") and argument > len(data):

@@ -65,7 +65,7 @@ def convert(model_name: str, state_dict: dict[str, np.ndarray]) -> dict:
             for part in layer.ours:
                 place = place.setdefault(part, {})
             place[own] = arranged(tensors[f"{layer.theirs}.{name}"])
-    return MORE.get(model_name, lambda variables: variables)(variables)
+    return with_flags(variables) if model_name == "tabular_dnn" else variables
 
 
 def arranged(value: np.ndarray) -> np.ndarray:
@@ -79,23 +79,26 @@ def refuse_others(model_name: str, layers: list[Layer], tensors: dict[str, np.nd
     wanted = {}
     for layer in layers:
         wanted |= {f"{layer.theirs}.{name}": layer.weight if name == "weight" else layer.weight[:1] for name in KINDS[layer.kind]}
-    wrong = [f"{name} is missing" for name in listed([name for name in wanted if name not in tensors])]
-    wrong += [f"{name} is unknown" for name in listed([name for name in tensors if name not in wanted])]
     both = [name for name in wanted if name in tensors]
-    misshaped = [name for name in both if not fits(tensors[name].shape, wanted[name])]
-    wrong += [f"{name} is of shape {shown(tensors[name].shape)} instead of {shown(wanted[name])}" for name in listed(misshaped)]
-    wrong += [f"{name} is not of finite numbers" for name in listed([name for name in both if not is_finite(tensors[name])])]
-    if wrong:
-        raise InputError(f"are not the weights of '{model_name}': {'; '.join(wrong)}")
+    wrong = {
+        "missing": [name for name in wanted if name not in tensors],
+        "unknown": [name for name in tensors if name not in wanted],
+        "of another shape": [other for name in both if (other := misfit(name, tensors[name].shape, wanted[name]))],
+        "not finite numbers": [name for name in both if not is_finite(tensors[name])],
+    }
+    if any(wrong.values()):
+        told = "; ".join(f"{what}: {listed(names)}" for what, names in wrong.items() if names)
+        raise InputError(f"these are not the weights of '{model_name}': {told}")
 
 
-def listed(names: list[str]) -> list[str]:
-    """The first few names, and how many there are beyond them."""
-    return names if len(names) <= NAMED else [*names[: NAMED - 1], f"{names[NAMED - 1]} (and {len(names) - NAMED} more)"]
+def listed(names: list[str]) -> str:
+    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
 
 
-def fits(shape: tuple[int, ...], wanted: tuple[int, ...]) -> bool:
-    return len(shape) == len(wanted) and all(size == one or one == -1 for size, one in zip(shape, wanted, strict=True))
+def misfit(name: str, shape: tuple[int, ...], wanted: tuple[int, ...]) -> str:
+    """`name (shape instead of wanted)`, "" where it fits."""
+    fits = len(shape) == len(wanted) and all(size == one or one == -1 for size, one in zip(shape, wanted, strict=True))
+    return "" if fits else f"{name} ({shown(shape)} instead of {shown(wanted)})"
 
 
 def shown(shape: tuple[int, ...]) -> str:
@@ -161,4 +164,3 @@ def with_flags(variables: dict) -> dict:
 
 
 NETWORKS: dict[str, Callable] = {"ich_multitask": densenet, "perez": perez, "tabular_dnn": tabular}
-MORE = {"tabular_dnn": with_flags}  # what our network has beside the published layers

@@ -38,8 +38,8 @@ class Begin:
         if wrong:
             more = f", and {len(wrong) - NAMED} more" * (len(wrong) > NAMED)
             raise InputError(
-                f"config.model.init_from = {self.source} does not fit the network: {'; '.join(sorted(wrong)[:NAMED])}{more}. "
-                "The tasks in config.loss must be those of the weights, with as many cut-offs, and so must the columns of a clinical network"
+                f"config.model.init_from = {self.source} does not fit the network: {'; '.join(sorted(wrong)[:NAMED])}{more}. The tasks in "
+                "config.loss must be those of the weights, with as many cut-offs; a clinical network must see as many columns"
             )
 
 
