@@ -4,6 +4,7 @@ import pytest
 
 from jaxstroke import check
 from jaxstroke import config as settings
+from jaxstroke import workdir as work
 from jaxstroke.errors import InputError
 
 VARIANTS = ("demo", "smoke", "soop", "soop_all", "ist", "own", "paper")
@@ -25,6 +26,22 @@ def test_a_config_of_another_version_is_refused_by_the_key_it_lacks(config_file)
     del values["model"]["norm"]
     with pytest.raises(InputError, match=r"config\.model\.norm is missing.*another version"):
         check.check(settings.from_json(values))
+
+
+@pytest.mark.parametrize("long", [False, True])
+def test_init_from_has_two_names_and_one_value(config_file, tmp_path, long):
+    """Whichever is set; also after a road through json, as of a workdir's config."""
+    for config in (config_file.get_config("demo"), settings.from_json(settings.to_json(config_file.get_config("demo")))):
+        assert config.init_from == config.model.init_from == ""
+        section = config.model if long else config
+        section.init_from = "weights.pth"
+        assert config.init_from == config.model.init_from == "weights.pth"
+        assert settings.from_json(settings.to_json(config)).init_from == "weights.pth"
+        work.write_json(tmp_path / "run.json", {"config": settings.to_json(config)})
+        work.check_same(tmp_path, config)
+        section.init_from = "others.pth"
+        with pytest.raises(InputError, match="config.init_from: weights.pth there, others.pth now"):
+            work.check_same(tmp_path, config)
 
 
 def test_unknown_variant_names_the_known(config_file):
@@ -53,6 +70,7 @@ def test_differences_name_the_leaf():
         ("device.convolution", "nativ", "native"),
         ("model.remat", True, "encoders by name"),
         ("model.norm", "group", "encoders by name"),
+        ("model.scaling", "min", "minmax"),
     ],
 )
 def test_what_does_not_fit_is_named(config_file, key, value, words):

@@ -187,7 +187,7 @@ DRESSED = name("torch._utils", "_rebuild_tensor_v2") + mapping(__defaults__=numb
         (packed(mapping(w=DRESSED)), "damaged"),
         (packed(text("0") + b"Q"), "damaged"),
         (packed(mapping(w=tensor()), zipfile.ZIP_DEFLATED, **{"data/1": b"0" * 1_000_000}), "compressed"),
-        (packed(mapping(w=tensor()), **{"byteorder": b"big"}), "big-endian"),
+        (packed(mapping(w=tensor()), byteorder=b"big"), "big-endian"),
         (packed(mapping(w=tensor()), **{"constants.pkl": b""}), "TorchScript"),
         (packed(mapping(w=tensor()))[:-30], "damaged"),
         (packed(mapping(epoch=number(3))), "holds 'epoch', which is no tensor"),

@@ -1,5 +1,6 @@
 """Every form of the convolution against the compiler's own, in value and both gradients."""
 
+import functools
 import itertools
 
 import hypothesis
@@ -142,9 +143,22 @@ def test_max_pool_equals_the_compilers(dims, window, stride, padding):
     np.testing.assert_allclose(pull(g)[0], expected_pull(g)[0], rtol=1e-6)
 
 
-def test_max_pool_shares_gradient_between_ties():
-    gradient = jax.grad(lambda x: pooling.max_pool(x, 2).sum())(jnp.ones((1, 2, 2, 1)))
-    np.testing.assert_allclose(gradient, np.full((1, 2, 2, 1), 0.25))
+def test_of_equal_values_the_first_takes_the_gradient():
+    """As in PyTorch; a background of zeros is full of them."""
+    x = jnp.ones((2, 3, 2, 3))
+    first = np.zeros(x.shape)
+    first[:, 0, 0] = 1
+    for pool in (functools.partial(pooling.max_pool, window=2), pooling.global_max):
+        np.testing.assert_array_equal(jax.grad(lambda x, pool=pool: pool(x).sum())(x), first)
+
+
+def test_global_max_is_the_maximum_even_where_it_is_computed_again():
+    """Its gradient goes to one place a channel. JAX's own asks for equality, and after a norm that is computed twice finds none: 0 / 0."""
+    x = jax.random.normal(jax.random.key(0), (3, 4, 5, 6, 7))
+    np.testing.assert_array_equal(pooling.global_max(x), x.max((1, 2, 3)))
+    gradient = np.asarray(jax.grad(lambda x: pooling.global_max(x).sum())(x))
+    np.testing.assert_array_equal(gradient, x == x.max((1, 2, 3), keepdims=True))
+    assert pooling.global_max(x.astype(jnp.bfloat16)).dtype == jnp.bfloat16
 
 
 def test_mean_pool_drops_the_rest():

@@ -12,7 +12,7 @@ from jax.sharding import PartitionSpec as P
 from jaxstroke import check
 from jaxstroke.errors import InputError
 from jaxstroke.models import encoders, layers, norm
-from jaxstroke.models.encoders import densenet, resnet, vit
+from jaxstroke.models.encoders import densenet, perez, resnet, vit
 
 ROWS, DEVICES = 16, 8
 ABSENT = (6, 7, 13)  # of 16 rows; on 8 devices the fourth then has no valid row
@@ -34,11 +34,17 @@ def dense(parts: encoders.Parts):
     return densenet.DenseNet(4, (2, 2), 8, 2, parts.dropout, parts.conv, parts.norm, parts.remat, parts.dtype)
 
 
+def baseline(parts: encoders.Parts):
+    return perez.Perez((2, 4, 4, 8), parts.dropout, parts.conv, parts.norm, parts.remat)
+
+
 # name: (how it is built, spatial shape, channels, names of its features)
 RESNET, VIT = ["stem", "layer1", "layer2", "pooled"], ["patches", "layer1", "layer2", "pooled"]
+PEREZ = ["stage1", "stage2", "stage3", "stage4", "norm", "pooled"]
 DENSENET = ["stem", "block1", "transition1", "block2", "norm5", "pooled"]
 SMALL = {
     "densenet_3d": (dense, (8, 9, 8), 1, DENSENET),
+    "perez_3d": (baseline, (38, 38, 39), 1, PEREZ),
     "resnet_2d": (residual, (12, 16), 3, RESNET),
     "resnet_3d": (residual, (8, 9, 8), 1, RESNET),
     "vit_2d": (transformer, (16, 24), 3, VIT),
@@ -156,7 +162,7 @@ def test_dropout_needs_keys_and_differs_from_row_to_row():
     assert float(jnp.abs(dropped[0] - dropped[1]).max()) > 0.01
 
 
-@pytest.mark.parametrize("name", ["densenet_3d", "resnet_2d", "resnet_3d"])
+@pytest.mark.parametrize("name", ["densenet_3d", "perez_3d", "resnet_2d", "resnet_3d"])
 def test_group_norm_needs_no_statistics(name):
     x, _ = inputs(name)
     module = small(name, normalise=norm.GroupNorm)
@@ -164,6 +170,26 @@ def test_group_norm_needs_no_statistics(name):
     assert set(variables) == {"params"}
     apply = jax.jit(module.apply)
     close(apply(variables, x)["pooled"][:3], apply(variables, x.at[3:].set(7))["pooled"][:3])
+
+
+def test_the_baseline_drops_whole_channels_of_its_second_stage():
+    x = jnp.broadcast_to(jax.random.normal(jax.random.key(0), (1, 38, 38, 38, 1)), (64, 38, 38, 38, 1))
+    module = perez.Perez((1, 4, 1, 1), dropout=0.5)
+    variables = jax.jit(module.init)(jax.random.key(1), x[:1])
+    features = jax.jit(module.apply)(variables, x, None, jax.random.split(jax.random.key(2), 64))
+    np.testing.assert_array_equal(features["stage2"][0], features["stage2"][1])
+    outcomes = len(np.unique(np.asarray(features["stage3"]).reshape(64, -1).round(4), axis=0))
+    assert 1 < outcomes <= 2**4  # each of four channels is there or not
+
+
+def test_the_baseline_begins_as_published():
+    """Kaiming's uniform over the fan-in, and biases of 0."""
+    params = jax.jit(perez.Perez().init)(jax.random.key(0), jnp.zeros((1, 38, 38, 38, 1)))["params"]
+    kernel = np.asarray(params["stage3"]["conv"]["kernel"])
+    bound = (6 / (27 * 32)) ** 0.5
+    assert 0.99 * bound < np.abs(kernel).max() <= bound and abs(kernel.std() - bound / 3**0.5) < 0.01 * bound
+    assert [("bias" in params[f"stage{number}"]["conv"]) for number in (1, 2, 3, 4)] == [False, True, True, False]
+    assert not np.asarray(params["stage2"]["conv"]["bias"]).any()
 
 
 @pytest.mark.parametrize("bottleneck", [False, True])
@@ -187,6 +213,7 @@ def test_zero_last_makes_every_block_begin_as_its_shortcut(bottleneck):
 
 COUNTS = {
     "densenet121_3d": 11_242_624,
+    "perez_3d": 291_217 - 129,
     "resnet18_2d": 11_170_240,
     "resnet18_3d": 33_160_000,
     "resnet50_2d": 23_501_760,
@@ -198,7 +225,7 @@ COUNTS = {
 def test_published_sizes_by_shape_alone(name):
     """Parameters for one channel and, of a residual network, torchvision's for three. A transformer's by formula."""
     for channels in (1, 3):
-        side = 64 if name.startswith("densenet") else 32
+        side = 64 if name in ("densenet121_3d", "perez_3d") else 32
         params, pooled = shapes(encoders.make(name, jnp.dtype("float32")), (side,) * encoders.ENCODERS[name].dims, channels)
         count = sum(leaf.size for leaf in jax.tree.leaves(params))
         if name.startswith("vit"):
@@ -206,8 +233,8 @@ def test_published_sizes_by_shape_alone(name):
             assert count == transformer_size(width, depth, channels * 16 ** encoders.ENCODERS[name].dims) and pooled == (2, width)
         else:
             dims = encoders.ENCODERS[name].dims
-            assert count == COUNTS[name] + (channels - 1) * 64 * 7**dims
-            assert pooled == (2, {"d": 1024, "1": 512, "5": 2048}[name.removeprefix("resnet")[0]])
+            assert count == COUNTS[name] + (channels - 1) * (16 * 3**dims if name == "perez_3d" else 64 * 7**dims)
+            assert pooled == (2, {"d": 1024, "p": 128, "1": 512, "5": 2048}[name.removeprefix("resnet")[0]])
 
 
 def test_the_two_residual_networks_are_torchvisions():
@@ -248,6 +275,7 @@ def test_sincos_places_are_distinct_and_those_of_the_formula():
         ("vit_s_2d", (32, 40), "multiple of 16"),
         ("vit_b_3d", (16, 8, 16), "at least 16"),
         ("densenet121_3d", (8, 96, 96), "32"),
+        ("perez_3d", (37, 301, 301), "at least 38"),
     ],
 )
 def test_an_image_that_does_not_fit_is_refused_by_the_encoder_and_by_the_check(name, shape, words):

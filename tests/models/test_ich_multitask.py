@@ -131,20 +131,60 @@ def test_a_volume_is_there_when_any_of_its_slices_is():
     np.testing.assert_array_equal(ich_multitask.present(jnp.array([[1.0, 1, 0], [0, 0, 0]])), [1, 0])
 
 
+def variables_of(config) -> dict:
+    """The network of a config at the paper's size, by shape alone."""
+    size = tuple(config.images.ct.shape)
+    batch = {"images/ct": jax.ShapeDtypeStruct((2, *size, 1), jnp.float32), "images_mask/ct": jax.ShapeDtypeStruct((2,), jnp.float32)}
+    module = models.build(config)
+    variables = jax.eval_shape(lambda batch: module.init(jax.random.key(0), batch, {}), batch)
+    return variables, jax.eval_shape(lambda variables, batch: module.apply(variables, batch, {}), variables, batch)
+
+
+def count(tree) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
 def test_published_parameters_and_tasks(ich_file):
     """Backbone 11,242,624, and 1025 a logit: 1 of prognosis, 2 of the coma scale, 1 of age (papers' section 3.5)."""
     config = ich_file.get_config("paper")
-    module = models.build(config)
-    size = tuple(config.images.ct.shape)
-    assert size == (40, 301, 301) and module.tasks == {"prognosis": 1, "gcs": 2, "age": 1}
-    batch = {"images/ct": jax.ShapeDtypeStruct((2, *size, 1), jnp.float32), "images_mask/ct": jax.ShapeDtypeStruct((2,), jnp.float32)}
-    variables = jax.eval_shape(lambda batch: module.init(jax.random.key(0), batch, {}), batch)
-    assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"])) == 11_246_724
-    assert sum(leaf.size for leaf in jax.tree.leaves(variables["params"]["encoder"])) == 11_242_624
-    features = jax.eval_shape(lambda variables, batch: module.apply(variables, batch, {}), variables, batch)["features"]
+    assert tuple(config.images.ct.shape) == (40, 301, 301) and models.build(config).tasks == {"prognosis": 1, "gcs": 2, "age": 1}
+    variables, outputs = variables_of(config)
+    assert count(variables["params"]) == 11_246_724 and count(variables["params"]["encoder"]) == 11_242_624
+    features = outputs["features"]
     assert features["pooled"].shape == (2, 1024) and (2, 1, 9, 9, 1024) in {leaf.shape for leaf in features.values()}
     weights = {task: config.loss[task].weight for task in config.loss}
     assert weights == {"prognosis": 0.4, "gcs": 0.3, "age": 0.3}
+
+
+@pytest.mark.parametrize(
+    ("encoder", "tasks", "parameters"),
+    [
+        ("densenet121_3d", ("prognosis",), 11_243_649),
+        ("densenet121_3d", ("prognosis", "gcs", "age"), 11_245_699),
+        ("perez_3d", ("prognosis",), 291_217),
+    ],
+)
+def test_published_parameters_of_other_networks(ich_file, encoder, tasks, parameters):
+    """The coma scale as one cut-off at 8; the baseline's maps are those of the paper (papers' section 3.5)."""
+    config = ich_file.get_config("paper")
+    with config.unlocked():
+        config.model.encoder = encoder
+        config.cohort.outcomes.gcs, config.loss.gcs.kind = ("gcs", "<=", 8), "binary"
+        config.loss = {task: config.loss[task] for task in tasks}
+    check.check(config)
+    variables, outputs = variables_of(config)
+    assert count(variables["params"]) == parameters
+    if encoder == "perez_3d":
+        maps = [outputs["features"][f"stage{number}"].shape[1:4] for number in (1, 2, 3, 4)]
+        assert maps == [(19, 149, 149), (8, 73, 73), (3, 35, 35), (1, 33, 33)]
+
+
+def test_heads_of_the_baseline_begin_as_xaviers(ich_file):
+    config = changed(ich_file.get_config("paper"), "model.encoder", "perez_3d")
+    assert models.build(config).initial == "xavier" and models.build(ich_file.get_config("paper")).initial == "pytorch"
+    params = heads.Heads({"poor": 1}, "xavier").init(jax.random.key(0), jnp.zeros((1, 128)))["params"]["poor"]
+    bound = (6 / 129) ** 0.5
+    assert 0.9 * bound < np.abs(params["kernel"]).max() <= bound and not params["bias"].any()
 
 
 def test_heads_begin_as_pytorchs():

@@ -16,6 +16,7 @@ import ours  # noqa: E402
 import theirs  # noqa: E402
 
 from jaxstroke import models  # noqa: E402
+from jaxstroke.interop import torch_weights  # noqa: E402
 from jaxstroke.models import encoders  # noqa: E402
 from jaxstroke.training import losses, step  # noqa: E402
 
@@ -152,35 +153,18 @@ def away(stats: dict) -> dict:
     return jax.tree.map(lambda s: s + 0.2 * rng.random(s.shape).astype(np.float32), stats)
 
 
-def densenet_modules(features):
-    """{our path: MONAI's module} of every convolution and norm of DenseNet121."""
-    found = {("stem",): features.conv0, ("norm0",): features.norm0, ("norm5",): features.norm5}
-    for number, count in enumerate((6, 12, 24, 16), 1):
-        block = getattr(features, f"denseblock{number}")
-        for place in range(1, count + 1):
-            inner = getattr(block, f"denselayer{place}").layers
-            found |= {(f"block{number}_layer{place}", name): getattr(inner, name) for name in ("norm1", "conv1", "norm2", "conv2")}
-        if number < 4:
-            found |= {(f"transition{number}", name): getattr(getattr(features, f"transition{number}"), name) for name in ("norm", "conv")}
-    return found
-
-
 def test_densenet_is_the_published_one():
-    """The same parameters, logits and optimiser."""
+    """The same parameters, logits and optimiser; tests/interop compares gradients and updates."""
     row = dataclasses.replace(rows.ROWS["densenet"], shape=(32, 32, 32))
     config = ours.ich(row)
     with config.unlocked():
         config.train.dtype = "float32"
     model, batch = models.build(config), ours.batch_of(row, config)
     fitted = ours.fitted_of(config, batch["clinical"].shape[1])
-    variables = jax.device_get(jax.jit(model.init)(jax.random.key(0), batch, fitted))
     network = networks.MultiTaskDenseNet().eval()
+    variables = torch_weights.convert("ich_multitask", {name: value.numpy() for name, value in network.state_dict().items()})
     assert size(variables["params"]) == sum(p.numel() for p in network.parameters()) == 11_246_724
-    stats = away(variables["batch_stats"])
-    copy(densenet_modules(network.features), variables["params"]["encoder"], stats["encoder"])
-    for task, entry in variables["params"]["heads"].items():
-        getattr(network, task).weight.data, getattr(network, task).bias.data = tensor(entry["kernel"], 1, 0), tensor(entry["bias"])
-    logits = jax.jit(model.apply)({"params": variables["params"], "batch_stats": stats}, batch, fitted)["logits"]
+    logits = jax.jit(model.apply)(variables, batch, fitted)["logits"]
     with torch.no_grad():
         found = network(tensor(batch["images/ct"], 0, 4, 1, 2, 3))
     for task in ("prognosis", "gcs", "age"):

@@ -58,6 +58,19 @@ def test_fit_is_blind_to_rows_outside_training():
     assert numbers["scale"][[3, 6]].tolist() == [1, 1]  # `other` never seen
 
 
+def test_minmax_is_0_to_1_over_the_training_rows():
+    schema = make()
+    values, mask = clinical.encode_all(schema, COHORT)
+    numbers = clinical.fit(schema, values, mask, [0, 2, -1], "minmax")
+    scaled = (np.where(mask > 0, values, numbers["median"]) - numbers["mean"]) / numbers["scale"]
+    assert scaled[[0, 2], 0].tolist() == [0, 1] and scaled[3, 0] == 0.5
+    assert scaled[[0, 2], schema.columns.index("sex=M")].tolist() == [1, 0]
+    constant = schema.columns.index("sex=F")
+    assert numbers["scale"][constant] == 1 and numbers["mean"][constant] == 0
+    empty = clinical.fit(schema, values, mask, [], "minmax")
+    assert (empty["scale"] == 1).all() and (empty["mean"] == 0).all()
+
+
 def test_a_majority_level_is_not_imputed():
     schema = make(sex=())
     values, mask = clinical.encode_all(schema, COHORT)

@@ -55,4 +55,4 @@ class Perez(nn.Module):
             kept = layers.kept_channels(self.dropout, keys, (width,)) if number == 2 else None
             x = x if kept is None else x * kept[:, None, None, None].astype(x.dtype)
         features["norm"] = x = self.norm(name="norm")(x, mask, train)
-        return features | {"pooled": x.max((1, 2, 3)).astype(jnp.float32)}
+        return features | {"pooled": pooling.global_max(x).astype(jnp.float32)}
