@@ -26,15 +26,16 @@ def image(column: str, **settings) -> ConfigDict:
     spacing       mm of the stored grid (z, y, x); 0 keeps the reference's own
     shape         stored (s, h, w); shorter ones are padded and masked, of longer ones evenly spaced slices are kept
     channels      1, or 3 for colour photographs
-    normalise     zscore (inside the brain, clipped at 5) | window | percentile | mask | photograph | none
-    window        (low, high) in the file's own unit, stored as 0 to 1
+    sampling      grid (a grid in mm along the file's axes) | resize (all of the file's voxels by their number: paper 3, `spacing` unused)
+    normalise     zscore (inside the brain, clipped at 5) | window | window_erased | percentile | mask | photograph | none
+    window        (low, high) in the file's own unit, stored as 0 to 1; what lies outside is 0 or 1, or with window_erased 0
     register      resample onto the grid of `cohort.reference` through the affines
     brain_mask    foreground (threshold and morphology) | none | a column with mask files
     dtype         int16 with a scale | uint8
     """
     defaults = {
         "column": column, "kind": "sequence", "axis": "slice", "spacing": (0.0, 0.0, 0.0), "shape": (24, 192, 192), "channels": 1,
-        "normalise": "zscore", "window": (0.0, 1.0), "register": True, "brain_mask": "foreground", "dtype": "int16",
+        "sampling": "grid", "normalise": "zscore", "window": (0.0, 1.0), "register": True, "brain_mask": "foreground", "dtype": "int16",
     }  # fmt: skip
     unknown = set(settings) - set(defaults)
     if unknown:
