@@ -61,10 +61,8 @@ def paper(config):
     Deviation: the learning rate is constant instead of falling by 2 % on plateaus of the training loss; the best epoch is that of the
     smoothed validation loss instead of the balanced accuracy of 24 patients; classes are not oversampled.
     """
-    # Deviation: counts the cut-offs that the scale reaches (13 to 15, 9 to 12, 8 and less are 2, 1, 0), the paper those that it falls
-    # below; the loss is the same with the two logits negated and exchanged.
     config.cohort.outcomes = ConfigDict(
-        {"prognosis": ("poor_prognosis", "==", 1), "gcs": ("gcs", "ordinal", (9, 13)), "age": ("age", ">=", 80)}
+        {"prognosis": ("poor_prognosis", "==", 1), "gcs": ("gcs", "ordinal", (13, 9)), "age": ("age", ">=", 80)}
     )
     config.cohort.ranges = ConfigDict({"gcs": (3, 15), "age": (0, 120)})
     config.clinical.numeric = ("age", "gcs")  # the network does not see them

@@ -45,7 +45,10 @@ def outcome_words(run: dict, task: str) -> str:
     rule = run["config"].get("cohort", {}).get("outcomes", {}).get(task)
     if not rule:
         return ""
-    return f"levels of {rule[0]}, cut at {', '.join(map(str, rule[2]))}" if rule[1] == "ordinal" else f"{rule[0]} {rule[1]} {rule[2]}"
+    column, kind, value = rule
+    if kind != "ordinal":
+        return f"{column} {kind} {value}"
+    return f"levels of {column}, cut {'at' if value[0] <= value[-1] else 'below'} {', '.join(map(str, value))}"
 
 
 def size_words(content: dict, task: str) -> str:

@@ -111,6 +111,7 @@ def test_clinical_value_out_of_range_is_missing_and_noted(config, tmp_path):
         (("mrs", "==", 6), [0, 0, 1]),
         (("mrs", "in", (2, 6)), [0, 1, 1]),
         (("mrs", "ordinal", (3, 6)), [1, 0, 2]),
+        (("mrs", "ordinal", (6, 3)), [1, 2, 0]),
         (("sex", "==", "F"), [1, 1, 0]),
         (("sex", "in", ("X", "Y")), [0, 0, 1]),
     ],
@@ -125,7 +126,7 @@ def test_rules(config, tmp_path, outcome, expected):
     ("outcome", "word"),
     [
         (("mrs", "over", 2), "over"),
-        (("mrs", "ordinal", (2, 1)), "rise"),
+        (("mrs", "ordinal", (2, 1, 3)), "rise"),
         (("mrs", ">", "2"), "number"),
         (("mrs", ">"), "column, rule, value"),
     ],
