@@ -15,6 +15,7 @@ CHOICES = {
     "train.imbalance": ("none", "weights", "oversample"),
     "train.feed": ("auto", "resident", "grain"),
     "train.stages": ("two", "joint"),
+    "train.augment.axes": ("plane", "volume"),
     "device.convolution": ("auto", "native", "products", "space_to_depth"),
     "benchmark.kind": ("train", "predict", "feed"),
     "benchmark.source": ("synthetic", "records"),
@@ -22,8 +23,10 @@ CHOICES = {
 POSITIVE = (
     "split.folds", "split.repeats", "model.hidden", "optimizer.learning_rate", "train.batch_size", "train.accumulation", "train.epochs",
     "train.patience", "evaluate.bootstrap", "evaluate.batch_size", "evaluate.comparators.penalty", "model.fusion_penalty", "device.run",
-    "device.space", "optimizer.epsilon", "optimizer.trust", "benchmark.steps", "train.ahead",
+    "device.space", "optimizer.epsilon", "optimizer.trust", "benchmark.steps", "train.ahead", "train.augment.zoom",
 )  # fmt: skip
+AUGMENTATIONS = ("flip", "rotate", "shift", "zoom", "intensity", "noise")  # what `train.augment.skip` may name; see feed.augment
+SHARES = ("train.augment.flip", "train.augment.rotate_share", "train.augment.zoom_share", "train.augment.noise_share")
 ENCODED = ("ich_multitask",)  # networks whose encoder is `model.encoder`
 OWN_ENCODER = ("mri_cnn_lstm", "clinical_mlp")
 AXES_OF_KIND = {"volume": 3, "sequence": 2}
@@ -77,6 +80,9 @@ def check(config):
     for key in ("optimizer.momentum", "train.smoothing", "split.inner_share", "cohort.max_failed_share"):
         if not 0 <= at(config, key) < 1:
             raise InputError(f"config.{key} = {at(config, key)} must be at least 0 and below 1")
+    for key in SHARES:
+        if not 0 <= at(config, key) <= 1:
+            raise InputError(f"config.{key} = {at(config, key)} must lie between 0 and 1")
     if len(config.model.dropout) != 2 or not all(0 <= rate < 1 for rate in config.model.dropout):
         raise InputError(f"config.model.dropout = {config.model.dropout} must be two rates, at least 0 and below 1")
     if len(config.optimizer.betas) != 2 or not all(0 <= beta < 1 for beta in config.optimizer.betas):
@@ -160,9 +166,8 @@ def check_network(config):
                 f"{len(config.model.widths)} stages in config.model.widths halves them"
             )
     for name, skipped in config.train.augment.skip.items():
-        if name not in config.images or set(skipped) - {"flip", "rotate", "shift", "intensity"}:
-            known = "flip, rotate, shift, intensity"
-            raise InputError(f"config.train.augment.skip.{name} = {skipped} must be an image with some of {known}")
+        if name not in config.images or set(skipped) - set(AUGMENTATIONS):
+            raise InputError(f"config.train.augment.skip.{name} = {skipped} must be an image with some of {', '.join(AUGMENTATIONS)}")
 
 
 def check_encoder(config):

@@ -57,7 +57,7 @@ def base() -> ConfigDict:
             "group": "",  # column with the centre, "" = none
             "text": "",  # column with a report, "" = none
             "missing": MISSING,  # cells that mean missing
-            "outcomes": ConfigDict(),  # task: (column, rule, value); rules > >= < <= == in ordinal (cut-offs that rise, or fall where less is worse)
+            "outcomes": ConfigDict(),  # task: (column, rule, value); rules > >= < <= == in ordinal (cut-offs rise, or fall where less is worse)
             "ranges": ConfigDict(),  # column: (lowest, highest) valid value
             "complete": (),  # columns or images without which a patient is left out
             "max_failed_share": 0.1,  # of patients with a file that cannot be used; more stops the run
@@ -136,10 +136,16 @@ def base() -> ConfigDict:
             "save_seconds": 60.0,  # between checkpoints, 0 = after every epoch
             "stages": "two",  # two (modules, then fusion on inner out-of-fold logits) | joint
             "augment": {
-                "flip": 0.5,  # probability of a left-right flip
+                "axes": "plane",  # flips and turns: plane (left-right, within slices) | volume (along and about all three axes)
+                "flip": 0.5,  # probability of a flip, an axis
                 "rotate": 10.0,  # degrees, uniform in +-
+                "rotate_share": 1.0,  # of the patients
                 "shift": 0.05,  # share of the image's side, uniform in +-
+                "zoom": 1.1,  # factor
+                "zoom_share": 0.0,  # of the patients
                 "intensity": 0.1,  # share, uniform in +-
+                "noise": 0.0,  # deviation of Gaussian noise, in units of the prepared image
+                "noise_share": 1.0,  # of the patients
                 "skip": ConfigDict(),  # image: names of what is not done to it
             },
         }
