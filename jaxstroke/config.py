@@ -57,7 +57,7 @@ def base() -> ConfigDict:
             "group": "",  # column with the centre, "" = none
             "text": "",  # column with a report, "" = none
             "missing": MISSING,  # cells that mean missing
-            "outcomes": ConfigDict(),  # task: (column, rule, value); rules > >= < <= == in ordinal (cut-offs rise, or fall where less is worse)
+            "outcomes": ConfigDict(),  # task: (column, rule, value); rules > >= < <= == in ordinal (cut-offs that rise or fall)
             "ranges": ConfigDict(),  # column: (lowest, highest) valid value
             "complete": (),  # columns or images without which a patient is left out
             "max_failed_share": 0.1,  # of patients with a file that cannot be used; more stops the run
