@@ -5,6 +5,7 @@ import dataclasses
 import numpy as np
 from tqdm import tqdm
 
+from jaxstroke import hosts
 from jaxstroke.errors import InputError
 
 
@@ -95,7 +96,8 @@ def progress_bar(config, todo, numbers, done, slots) -> tqdm:
     total = sum(int(numbers[run.id]["total_steps"]) for run in todo)
     begun = {slot.run: slot.step for slot in slots}
     initial = sum(int(numbers[run.id]["total_steps"]) if run.id in done else begun.get(run.id, 0) for run in todo)
-    return tqdm(total=total, initial=initial, desc=f"train {len(todo)} runs", unit="step", mininterval=1.0, dynamic_ncols=True)
+    shown = {"desc": f"train {len(todo)} runs", "unit": "step", "mininterval": 1.0, "dynamic_ncols": True}
+    return tqdm(total=total, initial=initial, disable=not hosts.first(), **shown)
 
 
 def mean(losses: dict) -> float:
