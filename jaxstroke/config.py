@@ -169,6 +169,9 @@ def base() -> ConfigDict:
             "run": 1,  # devices that train different runs at the same time
             "data": 0,  # devices that share a batch, 0 = all that are left
             "space": 1,
+            "processes": 1,  # that train together, one a host: 1 | 0 = all that the cluster started (TPU slice, Slurm, Open MPI)
+            "coordinator": "",  # host:port of process 0, where no cluster names it
+            "process": 0,  # number of this one, where no cluster gives it
             "cache": "~/.cache/jaxstroke",  # compiled programs; "" = none
             "convolution": "auto",  # form: auto (by platform) | native | products | space_to_depth
         }

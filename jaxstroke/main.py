@@ -12,12 +12,13 @@ from absl import logging as absl_logging
 from etils import epath
 from ml_collections.config_flags import config_flags
 
-from jaxstroke import check, compilations, full_disk, restart, terminal
+from jaxstroke import check, compilations, full_disk, hosts, restart, terminal
 from jaxstroke import config as settings
 from jaxstroke import workdir as work
 from jaxstroke.errors import InputError, Stopped, nearest
 
 MODES = ("train", "prepare", "evaluate", "report", "predict", "benchmark")
+TOGETHER = ("train", "evaluate")  # modes that several processes can share
 logger = logging.getLogger("jaxstroke")
 
 
@@ -97,6 +98,8 @@ def run(argv: list[str]) -> int:
     if values.mode == "report":
         return report(workdir)
     check.check(config)
+    if config.device.processes != 1 and values.mode not in TOGETHER:
+        raise InputError(f"--mode {values.mode} runs in one process: leave config.device.processes at 1")
     set_up_jax(config)
     if values.mode == "benchmark":
         from jaxstroke.benchmark import measure  # JAX is imported only where it is needed, and what reads files not here
@@ -135,6 +138,9 @@ def set_up_jax(config):
     import jax
 
     compilations.count()
+    hosts.begin(config.device)
+    if config.device.processes != 1 and not hosts.first():
+        logger.setLevel(logging.WARNING)
     if config.device.cache:
         jax.config.update("jax_compilation_cache_dir", str(epath.Path(config.device.cache).expanduser()))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 from etils import epath
 
-from jaxstroke import models
+from jaxstroke import hosts, models
 from jaxstroke.feed import plan, resident, stream
 from jaxstroke.training import checkpoint, mesh, optimizer, step
 
@@ -48,7 +48,7 @@ class Engine:
         found = []
         for batch in self.unaugmented(wide):
             outputs, _ = self.forward(variables, fitted, batch)
-            found.append(jax.tree.map(lambda x: np.asarray(x)[0, 0], outputs))
+            found.append(jax.tree.map(lambda x: x[0, 0], hosts.fetch(outputs)))
         return jax.tree.map(lambda *x: np.concatenate(x)[: len(rows)], *found)
 
     def unaugmented(self, table: np.ndarray):

@@ -5,7 +5,7 @@ import pandas as pd
 from etils import epath
 
 from jaxstroke import config as settings
-from jaxstroke import terminal
+from jaxstroke import hosts, terminal
 from jaxstroke import workdir as work
 from jaxstroke.evaluation import calibration, predictions
 from jaxstroke.preprocess import clinical
@@ -40,8 +40,9 @@ def judge(engine: Engine, config, todo: list[runs.Run], numbers: dict[str, dict]
     frame = calibration.add_recalibrated(pd.concat(blocks, ignore_index=True))
     kept["decisions"] = calibration.decisions(frame)
     kept["patients"] = sorted({unit.patient for unit in loaded.units})
-    work.write_json(workdir / "model.json", kept)
-    predictions.write(workdir / "predictions.csv", frame)
+    if hosts.first():
+        work.write_json(workdir / "model.json", kept)
+        predictions.write(workdir / "predictions.csv", frame)
     return frame
 
 

@@ -5,12 +5,16 @@ import json
 from etils import epath
 from tensorboardX import SummaryWriter
 
+from jaxstroke import hosts
+
 
 class Log:
-    """Appends epoch lines; on a restore, lines that lie after the restored chunk are cut."""
+    """Appends epoch lines; on a restore, lines that lie after the restored chunk are cut. Of several processes the first writes."""
 
     def __init__(self, workdir: epath.Path, restored: int):
-        self.path = workdir / "metrics.jsonl"
+        self.path, self.board = workdir / "metrics.jsonl", None
+        if not hosts.first():
+            return
         kept = [line for line in self.lines() if json.loads(line)["chunk"] <= restored]
         temporary = workdir / ".metrics.jsonl.partial"
         temporary.write_text("".join(f"{line}\n" for line in kept))
@@ -35,6 +39,8 @@ class Log:
         return found
 
     def write(self, line: dict):
+        if self.board is None:
+            return
         with self.path.open("a") as file:
             file.write(json.dumps(line) + "\n")
         self.draw(line)
@@ -46,4 +52,5 @@ class Log:
                 self.board.add_scalar(f"{line['run']}/{kind}/{part}", value, line["epoch"])
 
     def close(self):
-        self.board.close()
+        if self.board is not None:
+            self.board.close()

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from etils import epath
 
-from jaxstroke import restart
+from jaxstroke import hosts, restart
 from jaxstroke.errors import InputError, Stopped
 from jaxstroke.feed import plan
 from jaxstroke.training import checkpoint, progress, runs, step
@@ -63,14 +63,15 @@ def train(engine: Engine, config, todo: list[runs.Run], numbers: dict[str, dict]
                 bar.say(progress.words(config, todo, live[place], slot, losses[place], timing))
                 slot.sums = {}
             ended = [place for place, slot in enumerate(slots) if slot.run and progress.over(config, slot)]
+            best = hosts.fetch(state["best"]) if ended else None
             for place in ended:
                 slot = slots[place]
-                finished.save(slot.run, jax.tree.map(lambda x, place=place: np.asarray(x)[place], state["best"]))
+                finished.save(slot.run, jax.tree.map(lambda x, place=place: x[place], best))
                 done.add(slot.run)
                 bar.shorten((config.train.epochs - slot.epoch) * progress.steps_of(numbers[slot.run], config))
                 slots[place] = Slot()
             state, slots = refill(engine, state, slots, [run for run in todo if run.id not in done])
-            if ended or time.monotonic() - saved >= config.train.save_seconds:
+            if ended or hosts.decided(time.monotonic() - saved >= config.train.save_seconds):
                 save()
                 saved = time.monotonic()
 
@@ -102,7 +103,7 @@ def refill(engine: Engine, state, slots: list[Slot], waiting: list[runs.Run]):
         run = waiting.pop(0)
         slots[place] = Slot(run=run.id)
         fresh = engine.initial(run.device_seed)
-        host = jax.tree.map(lambda old, new, place=place: replaced(old, new, place), state, fresh)
+        host = jax.tree.map(lambda old, new, place=place: replaced(old, new, place), hosts.fetch(state), fresh)
         state = step.put(host, engine.mesh)
     return state, slots
 
@@ -149,7 +150,7 @@ def run_epoch(engine, config, state, slots, live, fitted, arrays, at, stop, bar)
         at += 1
         bar.advance(int((table[at - 1] >= 0).any((1, 2)).sum()))
     batches.close()
-    progress.add_sums(slots, jax.device_get(collected))
+    progress.add_sums(slots, hosts.fetch(collected))
     total = timing["wait"] + timing["work"]
     return state, at, {"seconds": time.perf_counter() - began, "wait_share": timing["wait"] / total if total else 0.0}
 
@@ -163,7 +164,7 @@ def validate(engine: Engine, state, slots, live, fitted) -> list[dict[str, float
         wide[: len(table), place, 0] = table
     for batch in engine.unaugmented(wide):
         _, sums = engine.forward({"params": state["params"], "stats": state["stats"]}, fitted, batch)
-        progress.add_sums(totals, [jax.tree.map(lambda x: np.asarray(x).sum(1), sums)])
+        progress.add_sums(totals, [jax.tree.map(lambda x: x.sum(1), hosts.fetch(sums))])
     return [progress.part_losses(total.sums, engine.parts) for total in totals]
 
 

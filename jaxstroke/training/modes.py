@@ -8,6 +8,7 @@ import jax
 from etils import epath
 
 from jaxstroke import config as settings
+from jaxstroke import hosts
 from jaxstroke import workdir as work
 from jaxstroke.cohort import splits, table
 from jaxstroke.errors import InputError
@@ -61,19 +62,27 @@ class Ready:
 
 def make_ready(config, workdir: epath.Path) -> Ready:
     """Everything from the config to compiled functions. `run.json` is written last, when nothing can be refused any more."""
+    cohort, prepared, folds, hashes = hosts.in_turn(lambda: on_disk(config, workdir))
+    hosts.check_same(hashes)
+    loaded = load.load(config, cohort, prepared)
+    todo = runs.make_runs(config, folds, loaded.index)
+    numbers = {run.id: runs.fitted(run, loaded.schema, loaded.arrays, config) for run in todo}
+    engine = engines.build(config, loaded.arrays, numbers[todo[0].id], loaded.stored)
+    if hosts.first():
+        work.write_json(workdir / "cohort.json", summary(config, cohort, loaded))
+        work.write(workdir, config, [str(device) for device in jax.devices()], hashes)
+    return Ready(loaded, todo, numbers, engine)
+
+
+def on_disk(config, workdir: epath.Path):
+    """(cohort, prepared records, folds, hashes of all of them), made where they are not there; what the workdir was begun with."""
     work.check_same(workdir, config)
     workdir.mkdir(parents=True, exist_ok=True)
     cohort, prepared = read_and_prepare(config, workdir)
     folds = splits.load_or_make_splits(config, cohort, workdir)
     hashes = prepared.contents | {"table": cohort.digest, "splits": work.digest([dataclasses.asdict(fold) for fold in folds])}
     check_hashes(workdir, hashes)
-    loaded = load.load(config, cohort, prepared)
-    work.write_json(workdir / "cohort.json", summary(config, cohort, loaded))
-    todo = runs.make_runs(config, folds, loaded.index)
-    numbers = {run.id: runs.fitted(run, loaded.schema, loaded.arrays, config) for run in todo}
-    engine = engines.build(config, loaded.arrays, numbers[todo[0].id], loaded.stored)
-    work.write(workdir, config, [str(device) for device in jax.devices()], hashes)
-    return Ready(loaded, todo, numbers, engine)
+    return cohort, prepared, folds, hashes
 
 
 def check_hashes(workdir: epath.Path, hashes: dict[str, str]):
@@ -95,7 +104,7 @@ def train(config, workdir: epath.Path, stop):
     ready = make_ready(config, workdir)
     logger.info("%d patients, %d runs on %s", len(ready.loaded.units), len(ready.todo), jax.devices()[0].device_kind)
     stop.training = True
-    loop.train(ready.engine, config, ready.todo, ready.numbers, ready.loaded.arrays, workdir, stop)
+    loop.train(ready.engine, config, ready.todo, ready.numbers, ready.loaded.arrays, workdir, hosts.Together(stop))
     stop.training = False
     finish(config, workdir, ready)
     logger.info("done in %.0f s", time.monotonic() - began)
@@ -117,6 +126,8 @@ def evaluate(config, workdir: epath.Path):
 def finish(config, workdir: epath.Path, ready: Ready):
     """predictions.csv, model.json, metrics.json, report.html."""
     judge.judge(ready.engine, config, ready.todo, ready.numbers, ready.loaded, workdir)
+    if not hosts.first():
+        return
     logger.info("metrics, %d bootstrap samples", config.evaluate.bootstrap)
     metrics = report.write_metrics(workdir)
     print(report.console_table(metrics))

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec as P
 
+from jaxstroke import hosts
 from jaxstroke.training import losses, optimizer
 
 RUN, ROWS = P("run"), P("run", None, "data")
@@ -183,4 +184,4 @@ def mapped(one_run, mesh, in_specs, out_specs, donate: int | None = None):
 
 def put(tree, mesh):
     """Host arrays with a leading run axis onto the mesh."""
-    return jax.device_put(jax.tree.map(np.asarray, tree), jax.NamedSharding(mesh, RUN))
+    return hosts.put(jax.tree.map(np.asarray, tree), jax.NamedSharding(mesh, RUN))
