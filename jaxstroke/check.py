@@ -10,8 +10,9 @@ CHOICES = {
     "model.norm": ("batch", "group"),
     "model.fusion": ("poe", "scalar", "learned", "mean", "stacked", "none"),
     "optimizer.name": ("adamw", "adamw_amsgrad", "sgd", "lars"),
-    "optimizer.schedule": ("constant", "cosine"),
+    "optimizer.schedule": ("constant", "cosine", "plateau"),
     "train.dtype": ("auto", "float32", "bfloat16"),
+    "train.watch": ("loss", "balanced_accuracy"),
     "train.imbalance": ("none", "weights", "oversample"),
     "train.feed": ("auto", "resident", "grain"),
     "train.stages": ("two", "joint"),
@@ -24,6 +25,7 @@ POSITIVE = (
     "split.folds", "split.repeats", "model.hidden", "optimizer.learning_rate", "train.batch_size", "train.accumulation", "train.epochs",
     "train.patience", "evaluate.bootstrap", "evaluate.batch_size", "evaluate.comparators.penalty", "model.fusion_penalty", "device.run",
     "device.space", "optimizer.epsilon", "optimizer.trust", "benchmark.steps", "train.ahead", "train.augment.zoom",
+    "optimizer.plateau_factor",
 )  # fmt: skip
 AUGMENTATIONS = ("flip", "rotate", "shift", "zoom", "intensity", "noise")  # what `train.augment.skip` may name; see feed.augment
 SHARES = ("train.augment.flip", "train.augment.rotate_share", "train.augment.zoom_share", "train.augment.noise_share")
@@ -156,8 +158,6 @@ def check_network(config):
         raise InputError(
             f"config.model.fusion = '{config.model.fusion}' is fitted on inner folds: config.split.inner_folds must be 2 or more"
         )
-    if config.train.imbalance == "oversample" and len(config.loss) > 1:
-        raise InputError("config.train.imbalance = 'oversample' balances one task: list one in config.loss, or use 'weights'")
     for name in images if config.model.name == "mri_cnn_lstm" else ():
         smallest = 2 ** len(config.model.widths)
         if min(config.images[name].shape[1:]) < smallest:

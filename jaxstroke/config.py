@@ -117,7 +117,9 @@ def base() -> ConfigDict:
             "nesterov": False,  # their momentum looked up one step ahead
             "trust": 0.001,  # lars: length of a layer's step of learning rate 1, as a share of its weights' norm
             "clip": 1.0,  # norm of a module's gradient, 0 = never
-            "schedule": "constant",  # constant | cosine
+            "schedule": "constant",  # constant | cosine | plateau (falls when an epoch's training loss does not)
+            "plateau_factor": 0.98,  # of the learning rate, each time
+            "plateau_patience": 5,  # epochs without a better loss before that
             "warmup": 0.0,  # share of all updates
         }
     )
@@ -127,12 +129,14 @@ def base() -> ConfigDict:
             "accumulation": 1,  # micro-batches an update
             "dtype": "auto",  # of the computation: auto (bfloat16 on GPU and TPU, float32 on CPU) | float32 | bfloat16
             "epochs": 100,
-            "patience": 15,  # epochs without a lower smoothed validation loss in any module
+            "watch": "loss",  # what decides which epoch is best: loss (smoothed, of validation) | balanced_accuracy (of `evaluate.primary`)
+            "patience": 15,  # epochs without a better one in any module
             "smoothing": 0.5,  # weight of the past in the watched validation loss
             "imbalance": "none",  # none | weights | oversample
             "feed": "auto",  # resident (the cohort in device memory) | grain (read from disk as it is needed) | auto (by free memory)
             "ahead": 4,  # batches that grain reads in advance, a thread each
             "seeds": (0,),
+            "as_published": False,  # paper 3's code with its slips: see `training/published.py`
             "save_seconds": 60.0,  # between checkpoints, 0 = after every epoch
             "stages": "two",  # two (modules, then fusion on inner out-of-fold logits) | joint
             "augment": {

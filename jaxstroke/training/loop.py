@@ -52,9 +52,11 @@ def train(engine: Engine, config, todo: list[runs.Run], numbers: dict[str, dict]
             if stop():
                 save()
                 raise Stopped
-            losses = validate(engine, state, slots, live, fitted)
+            losses, recalls = validate(engine, state, slots, live, fitted)
             chunk, at = chunk + 1, 0
-            improved = progress.watch(config, engine.parts, slots, losses)
+            improved = progress.watch(config, engine.parts, slots, losses, recalls)
+            if config.optimizer.schedule == "plateau" and not config.train.as_published:
+                state = engine.on_plateau(state, *step.put(progress.epoch_losses(slots, engine.parts), engine.mesh))
             state = engine.keep_best(state, step.put(improved, engine.mesh))
             for place, slot in enumerate(slots):
                 if not slot.run:
@@ -155,17 +157,20 @@ def run_epoch(engine, config, state, slots, live, fitted, arrays, at, stop, bar)
     return state, at, {"seconds": time.perf_counter() - began, "wait_share": timing["wait"] / total if total else 0.0}
 
 
-def validate(engine: Engine, state, slots, live, fitted) -> list[dict[str, float | None]]:
-    """Validation loss of every part, a dict a slot."""
+def validate(engine: Engine, state, slots, live, fitted) -> tuple[list[dict[str, float | None]], list[dict[str, tuple]]]:
+    """A dict a slot: validation loss of every part, and by part the counts of `losses.recalls`, {} where they are not asked for."""
     tables = [plan.padded(run.val if run else np.zeros(0, np.int32), engine.eval_batch) for run in live]
-    totals = [Slot() for _ in slots]
+    totals, counts = [Slot() for _ in slots], {}
     wide = np.full((max(map(len, tables)), len(slots), 1, engine.eval_batch), -1, np.int32)
     for place, table in enumerate(tables):
         wide[: len(table), place, 0] = table
     for batch in engine.unaugmented(wide):
         _, sums = engine.forward({"params": state["params"], "stats": state["stats"]}, fitted, batch)
-        progress.add_sums(totals, [jax.tree.map(lambda x: x.sum(1), hosts.fetch(sums))])
-    return [progress.part_losses(total.sums, engine.parts) for total in totals]
+        sums = jax.tree.map(lambda x: x.sum(1), hosts.fetch(sums))
+        progress.add_sums(totals, [sums["loss"]])
+        counts = jax.tree.map(np.add, counts, sums["recall"]) if counts else sums.get("recall", {})
+    recalls = [jax.tree.map(lambda x, place=place: x[place], counts) for place in range(len(slots))]
+    return [progress.part_losses(total.sums, engine.parts) for total in totals], recalls
 
 
 def stack(trees: list):
