@@ -143,7 +143,7 @@ def check_names(config):
 def check_subgroups(config):
     """Subgroups are columns, and their bounds rise."""
     names, bounds = at(config, "evaluate.subgroups"), at(config, "evaluate.subgroup_bounds")
-    if isinstance(names, str) or not all(isinstance(name, str) and name for name in names):
+    if not all(isinstance(name, str) and name for name in names):
         raise InputError(f"config.evaluate.subgroups = {names!r} must be a list of columns, such as ('sex','age')")
     for name, cuts in bounds.items():
         if name not in settings.subgroup_names(config):

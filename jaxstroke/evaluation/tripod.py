@@ -79,12 +79,14 @@ LEVELS = "at each cut-off and their mean; ranked probability score, weighted kap
 
 
 def checklist(content: dict, run: dict, cohort: dict, task: str) -> list[tuple[str, list[dict]]]:
-    """[(section, [{"number", "title", "filled", "left"}])]: all items in order; filled: sentences of this run."""
+    """[(section, [{"number", "title", "filled", "left"}])]: all items in order; filled: sentences of this run; left: to the authors."""
     known = answers(content, run, cohort, task)
-    return [
-        (section, [{"number": number, "title": title, "filled": known.get(number, ""), "left": left} for number, title, left in items])
-        for section, items in SECTIONS
-    ]
+
+    def line(number: str, title: str, left: str) -> dict:
+        filled = known.get(number, "")
+        return {"number": number, "title": title, "filled": filled, "left": left if left or filled else "…"}
+
+    return [(section, [line(*item) for item in items]) for section, items in SECTIONS]
 
 
 def answers(content: dict, run: dict, cohort: dict, task: str) -> dict[str, str]:
