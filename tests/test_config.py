@@ -32,7 +32,10 @@ def test_bounds_are_of_a_numeric_subgroup(config_file):
     config = config_file.get_config("demo")
     with config.unlocked():
         config.evaluate.subgroups = ("sex",)
-    with pytest.raises(InputError, match=r"subgroup_bounds\.age is of no column in config\.evaluate\.subgroups"):
+    check.check(config)  # bounds of age without the subgroup: no harm
+    with config.unlocked():
+        config.evaluate.subgroup_bounds = ConfigDict({"agee": (65,)})
+    with pytest.raises(InputError, match=r"subgroup_bounds\.agee is of no column in config\.evaluate\.subgroups.*age"):
         check.check(config)
     with config.unlocked():
         config.evaluate.subgroup_bounds = ConfigDict({"sex": (1,)})

@@ -6,7 +6,7 @@ sensitivity, ...) join the folds of a (repeat, seed), and are averaged over thos
 their own fold. `null` where undefined: a fold with one class is left out of the mean and counted in `skipped_folds`.
 An ordinal task is scored at each cut-off; `auc`, `auc_pooled`, `auprc` and `brier` are means over them (its Brier score is the ranked
 probability score divided by the number of cut-offs), `qwk` and `mae` are of the median level: how many cut-offs have a probability
-above 0.5.
+above 0.5. `subgroups`: the network on groups of patients, see `subgroups.compute`.
 """
 
 import math

@@ -130,12 +130,11 @@ def steps(edges: np.ndarray, heights: np.ndarray, base: float = 0.0) -> np.ndarr
 
 
 def distributions(groups: list[dict], edges: np.ndarray, label: str, thresholds: list[float]) -> Markup:
-    """How the predictions of each outcome lie, a row a group: a histogram of equal area, and quartiles. groups: of `curves.by_outcome`.
+    """How the predictions of each outcome lie, a row a group: a histogram as high as the row, and quartiles.
 
-    thresholds: dashed lines.
+    groups: of `curves.by_outcome`, with a style; thresholds: dashed lines.
     """
     row, left = 74 if len(groups) < 4 else 46, 66
-    most = max((group["shares"].max() for group in groups if group["shares"] is not None), default=1.0)
     axes = Axes((edges[0], edges[-1]), (0, len(groups)), (label, ""), TOP + row * len(groups), left=left).across()
     for threshold in thresholds:
         axes.line(np.array([[threshold, 0], [threshold, len(groups)]]), "guide", f"threshold {threshold:.3f}")
@@ -145,7 +144,7 @@ def distributions(groups: list[dict], edges: np.ndarray, label: str, thresholds:
         axes.text(left - 8, middle, group["name"], "end", "axis")
         axes.text(left - 8, middle + 14, group["n"], "end", "small")
         if group["shares"] is not None:
-            axes.area(steps(edges, group["shares"] * 0.72 / most, place + 0.2), f"area {group['style']}")
+            axes.area(steps(edges, group["shares"] * 0.72 / group["shares"].max(), place + 0.2), f"area {group['style']}")
             low, median, high = group["quartiles"]
             axes.line(np.array([[low, place + 0.1], [high, place + 0.1]]), f"whisker thick {group['style']}")
             words = f"{group['name']}: median {median:.2f}, quartiles {low:.2f} to {high:.2f}"
