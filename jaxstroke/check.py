@@ -146,9 +146,9 @@ def check_subgroups(config):
     if not all(isinstance(name, str) and name for name in names):
         raise InputError(f"config.evaluate.subgroups = {names!r} must be a list of columns, such as ('sex','age')")
     for name, cuts in bounds.items():
-        numbers = (*settings.subgroup_names(config), *config.clinical.numeric)
-        if name not in numbers:
-            raise InputError(f"config.evaluate.subgroup_bounds.{name} is of no column in config.evaluate.subgroups.{nearest(name, numbers)}")
+        known = (*settings.subgroup_names(config), *config.clinical.numeric)
+        if name not in known:
+            raise InputError(f"config.evaluate.subgroup_bounds.{name} is of no column in config.evaluate.subgroups.{nearest(name, known)}")
         if name in config.clinical.categorical:
             raise InputError(f"config.evaluate.subgroup_bounds.{name} cuts numbers, but config.clinical.categorical.{name} has levels")
         if not cuts or any(low >= high for low, high in zip(cuts, cuts[1:], strict=False)):
