@@ -123,7 +123,9 @@ def of_cohort(config: dict) -> dict[str, str]:
     cohort = config["cohort"]
     recipe, group = cohort.get("recipe", "table"), cohort.get("group", "")
     known = {"synthetic": "A synthetic cohort with a stated outcome model: no patients.", "table": f"The table {cohort.get('table', '')}."}
-    ranges = ", ".join(f"{name} {low:g} to {high:g}" for name, (low, high) in cohort.get("ranges", {}).items())
+    outcomes = {rule[0] for rule in cohort.get("outcomes", {}).values()}  # out of its range an outcome stops the program
+    limits = {name: pair for name, pair in cohort.get("ranges", {}).items() if name not in outcomes}
+    ranges = ", ".join(f"{name} {low:g} to {high:g}" for name, (low, high) in limits.items())
     return {
         "5a": known.get(recipe, f"The public cohort '{recipe}', as published."),
         "6a": f"Centres are told by the column {group}." if group else "",

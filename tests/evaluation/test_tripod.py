@@ -6,7 +6,7 @@ from jaxstroke.evaluation import metrics, tripod
 
 RUN = {
     "config": {
-        "cohort": {"table": "my.csv", "group": "centre", "ranges": {"age": [0, 120]}, "outcomes": {"poor": ["mrs", ">", 2]}},
+        "cohort": {"table": "my.csv", "group": "centre", "ranges": {"age": [0, 120], "mrs": [0, 6]}, "outcomes": {"poor": ["mrs", ">", 2]}},
         "images": {"dwi": {}}, "clinical": {"numeric": ["age"], "categorical": {"sex": []}},
         "split": {"kind": "kfold", "folds": 5, "repeats": 1, "seed": 0, "inner_share": 0.2},
         "model": {"name": "mri_cnn_lstm", "images": [], "clinical": [], "fusion": "poe"}, "train": {"imbalance": "weights"},
@@ -38,6 +38,7 @@ def test_all_items_in_order_each_with_an_answer_or_a_blank(content):
 def test_what_the_run_knows_is_filled_in(content):
     found = {number: item["filled"] for number, item in items(content, RUN, COHORT).items()}
     assert "my.csv" in found["5a"] and "centre" in found["6a"] and "mrs > 2" in found["8a"] and "without outcome (20)" in found["6b"]
+    assert found["7"].endswith("missing: age 0 to 120.")  # an outcome out of range is no missing value
     assert found["9b"] == "image dwi, age, sex." and "5 folds, 1 repeat, seed 0" in found["12a"] and "20 %" in found["12a"]
     assert found["13"] == "Classes are weighted in the loss." and found["12f"] == ""  # these rows hold no recalibration
     assert f"{content['tasks']['poor']['auc']['value']:.3f}" in found["23a"] and "centre" in found["23b"] and "60 patients" in found["21"]
