@@ -33,6 +33,8 @@ def get_config(variant: str = "paper") -> ConfigDict:
         }
     )
     config.evaluate.primary = "prognosis"
+    config.evaluate.subgroups = ("age",)
+    config.evaluate.subgroup_bounds = ConfigDict({"age": (65, 80)})
     config.evaluate.comparators.clinical = False  # age and coma scale are outcomes here: a regression on them would know two of the tasks
     config.split.stratify = "prognosis"
     config.split.inner_folds = 0

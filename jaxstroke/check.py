@@ -97,6 +97,7 @@ def check(config):
         raise InputError("config.train.seeds is empty: name at least one, such as (0,)")
     check_tasks(config)
     check_names(config)
+    check_subgroups(config)
     check_network(config)
     check_encoder(config)
 
@@ -145,6 +146,21 @@ def check_names(config):
             f"config.model.fusion_column = '{column}' must be a numeric clinical column that the network sees, with its upper value in "
             f"config.model.fusion_upper.{nearest(column, [name for name in seen if name in config.model.fusion_upper])}"
         )
+
+
+def check_subgroups(config):
+    """Subgroups are columns, and their bounds rise."""
+    names, bounds = at(config, "evaluate.subgroups"), at(config, "evaluate.subgroup_bounds")
+    if not all(isinstance(name, str) and name for name in names):
+        raise InputError(f"config.evaluate.subgroups = {names!r} must be a list of columns, such as ('sex','age')")
+    for name, cuts in bounds.items():
+        known = (*settings.subgroup_names(config), *config.clinical.numeric)
+        if name not in known:
+            raise InputError(f"config.evaluate.subgroup_bounds.{name} is of no column in config.evaluate.subgroups.{nearest(name, known)}")
+        if name in config.clinical.categorical:
+            raise InputError(f"config.evaluate.subgroup_bounds.{name} cuts numbers, but config.clinical.categorical.{name} has levels")
+        if not cuts or any(low >= high for low, high in zip(cuts, cuts[1:], strict=False)):
+            raise InputError(f"config.evaluate.subgroup_bounds.{name} = {cuts} must be rising numbers, such as (65, 80)")
 
 
 def check_network(config):

@@ -13,7 +13,7 @@ MISSING = ("", "n/a", "N/A", "na", "NA", "nan", "NaN", "null", "NULL", "None")
 # What may differ from the trained config when a workdir is used again (design: a trained workdir is self-contained).
 MAY_DIFFER = (
     "cohort.root", "cohort.table", "cohort.records", "cohort.workers", "evaluate.bootstrap", "evaluate.batch_size", "evaluate.comparators",
-    "evaluate.attainable", "device", "benchmark", "train.save_seconds",
+    "evaluate.attainable", "evaluate.subgroups", "evaluate.subgroup_bounds", "device", "benchmark", "train.save_seconds",
 )  # fmt: skip
 
 
@@ -166,6 +166,8 @@ def base() -> ConfigDict:
             },
             "primary": "",  # task of the report's headline, and what splits are stratified on unless `split.stratify` names another
             "attainable": "",  # column with the true log-odds (synthetic cohorts)
+            "subgroups": (),  # columns of the table by whose values the report scores patients apart; the centre, `cohort.group`, always is
+            "subgroup_bounds": ConfigDict(),  # column with numbers: where it is cut, as (65, 80); numeric clinical ones else at the median
         }
     )
     config.device = ConfigDict(
@@ -206,6 +208,12 @@ def prepared_names(config) -> tuple[str, ...]:
     """The images that are prepared: those the network sees, the reference, and the one whose volume is compared."""
     wanted = {*image_names(config), config.cohort.reference, config.evaluate.comparators.volume}
     return tuple(name for name in config.images if name in wanted)
+
+
+def subgroup_names(config) -> tuple[str, ...]:
+    """The columns by which patients are scored apart, the centre last."""
+    centre = (config.cohort.group,) if config.cohort.group else ()
+    return tuple(dict.fromkeys((*config.evaluate.subgroups, *centre)))
 
 
 def task_names(config) -> tuple[str, ...]:

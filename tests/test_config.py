@@ -1,6 +1,7 @@
 """Configs: every variant is whole, survives json, and what does not fit together is refused by name."""
 
 import pytest
+from ml_collections import ConfigDict
 
 from jaxstroke import check
 from jaxstroke import config as settings
@@ -25,6 +26,21 @@ def test_a_config_of_another_version_is_refused_by_the_key_it_lacks(config_file)
     del values["model"]["norm"]
     with pytest.raises(InputError, match=r"config\.model\.norm is missing.*another version"):
         check.check(settings.from_json(values))
+
+
+def test_bounds_are_of_a_numeric_subgroup(config_file):
+    config = config_file.get_config("demo")
+    with config.unlocked():
+        config.evaluate.subgroups = ("sex",)
+    check.check(config)  # bounds of age without the subgroup: no harm
+    with config.unlocked():
+        config.evaluate.subgroup_bounds = ConfigDict({"agee": (65,)})
+    with pytest.raises(InputError, match=r"subgroup_bounds\.agee is of no column in config\.evaluate\.subgroups.*age"):
+        check.check(config)
+    with config.unlocked():
+        config.evaluate.subgroup_bounds = ConfigDict({"sex": (1,)})
+    with pytest.raises(InputError, match=r"subgroup_bounds\.sex cuts numbers.*has levels"):
+        check.check(config)
 
 
 def test_unknown_variant_names_the_known(config_file):
@@ -52,6 +68,9 @@ def test_differences_name_the_leaf():
         ("loss.mrs.kind", "binary", "ordinal"),
         ("device.convolution", "nativ", "native"),
         ("model.remat", True, "encoders by name"),
+        ("evaluate.subgroups", ("sex", 65), "list of columns"),
+        ("evaluate.subgroup_bounds.age", (80, 65), "rising"),
+        ("evaluate.subgroup_bounds.age", (), "rising"),
         ("model.norm", "group", "encoders by name"),
     ],
 )

@@ -6,7 +6,7 @@ sensitivity, ...) join the folds of a (repeat, seed), and are averaged over thos
 their own fold. `null` where undefined: a fold with one class is left out of the mean and counted in `skipped_folds`.
 An ordinal task is scored at each cut-off; `auc`, `auc_pooled`, `auprc` and `brier` are means over them (its Brier score is the ranked
 probability score divided by the number of cut-offs), `qwk`, `mae` and their like are of the median level: how many cut-offs have a
-probability above 0.5.
+probability above 0.5. `subgroups`: the network on groups of patients, see `subgroups.compute`.
 """
 
 import math
@@ -14,22 +14,25 @@ import math
 import numpy as np
 import pandas as pd
 
-from jaxstroke.evaluation import bootstrap, calibration, delong, ordinal, predictions
+from jaxstroke.evaluation import bootstrap, calibration, delong, ordinal, predictions, subgroups
 from jaxstroke.evaluation.auc import auc_of, compare_all, number, overall, with_interval
 from jaxstroke.evaluation.parts import Part, Task, averaged, evaluated_split, mean_defined, pooled, tasks_of, units_of
 
 RATES = ("sensitivity", "specificity", "balanced_accuracy", "accuracy", "ppv", "npv")
 
 
-def compute(frame: pd.DataFrame, resamples: int = 2000, attainable: str = "", seed: int = 0) -> dict:
+def compute(
+    frame: pd.DataFrame, resamples: int = 2000, attainable: str = "", seed: int = 0, groups: dict[str, dict[str, set[str]]] | None = None
+) -> dict:
     """The content of `metrics.json`: {"models": {model: {task: numbers}}, "tasks": the network's part, "paired": [...], ...}.
 
     frame: as `predictions.read` gives it. attainable: the column whose model `column:<attainable>` is the best that could be reached.
+    groups: as `subgroups.read` gives them.
     """
     scores = predictions.rank_only(frame)
     chosen = calibration.decisions(frame)
     models: dict = {model: {} for model in frame["model"].unique()}
-    paired = []
+    paired, apart = [], []
     for name, task in tasks_of(frame).items():
         drawn = bootstrap.weights(task.stratum, resamples, seed)
         aucs = {model: auc_of(cuts, drawn) for model, cuts in task.models.items()}
@@ -38,10 +41,12 @@ def compute(frame: pd.DataFrame, resamples: int = 2000, attainable: str = "", se
             models[model][name] = describe(task, cuts, aucs[model], model in scores, thresholds)
         add_attainable(models, task, attainable)
         paired += compare_all(task, aucs, drawn)
+        apart += subgroups.compute(task, groups or {}, drawn, scores)
     models = {model: tasks for model, tasks in models.items() if tasks}
     return {
         "split": evaluated_split(frame), "bootstrap": resamples, "attainable": attainable,
         "models": models, "tasks": models.get("network", {}), "paired": paired,
+        "subgroups": apart,
     }  # fmt: skip
 
 
@@ -132,12 +137,15 @@ def rates(parts: list[Part], thresholds: list[dict]) -> dict:
     for part in parts:
         threshold = by_fold.get((part.repeat, part.fold, part.seed))
         if threshold is not None:
-            called, positive = part.score >= threshold, part.label > 0.5
-            cells = [(called & positive).sum(), (~called & positive).sum(), (called & ~positive).sum(), (~called & ~positive).sum()]
             key = (part.repeat, part.seed)
-            counts[key] = counts.get(key, np.zeros(4)) + np.array(cells, float)
+            counts[key] = counts.get(key, np.zeros(4)) + confusion(part.score >= threshold, part.label > 0.5)
     found = [rates_of(*cells) for cells in counts.values()]
     return {name: number(mean_defined([one[name] for one in found])) for name in RATES}
+
+
+def confusion(called: np.ndarray, positive: np.ndarray) -> np.ndarray:
+    """4: how many of n are called and positive, missed, called and negative, neither."""
+    return np.array([(called & positive).sum(), (~called & positive).sum(), (called & ~positive).sum(), (~called & ~positive).sum()], float)
 
 
 def rates_of(hit: float, missed: float, false_alarm: float, quiet: float) -> dict[str, float]:
