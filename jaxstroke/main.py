@@ -12,8 +12,7 @@ from absl import logging as absl_logging
 from etils import epath
 from ml_collections.config_flags import config_flags
 
-from jaxstroke import check, compilations, full_disk, hosts, restart, terminal
-from jaxstroke import config as settings
+from jaxstroke import check, compilations, config_json, full_disk, hosts, restart, terminal
 from jaxstroke import workdir as work
 from jaxstroke.errors import InputError, Stopped, nearest
 
@@ -39,7 +38,7 @@ def define(argv: list[str]) -> flags.FlagValues:
         return values
     written = work.read(work.absolute(given(argv, "workdir"))) if given(argv, "workdir") else None
     if written is not None:
-        config_flags.DEFINE_config_dict("config", settings.from_json(written["config"]), "The workdir's config.", flag_values=values)
+        config_flags.DEFINE_config_dict("config", config_json.from_json(written["config"]), "The workdir's config.", flag_values=values)
     return values
 
 

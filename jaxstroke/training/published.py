@@ -9,7 +9,7 @@
 
 import numpy as np
 
-from jaxstroke import config as settings
+from jaxstroke import config_json
 from jaxstroke.feed import plan
 from jaxstroke.training import losses, optimizer
 
@@ -18,7 +18,7 @@ def augment(config):
     """`train.augment` with every patient enlarged, where the code is followed."""
     if not config.train.as_published:
         return config.train.augment
-    changed = settings.from_json(settings.to_json(config)).train.augment
+    changed = config_json.copied(config).train.augment
     changed.zoom_share = 1.0
     return changed
 

@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxstroke import check, main, models
-from jaxstroke import config as settings
+from jaxstroke import check, config_json, main, models
 from jaxstroke.cohort import labels
 from jaxstroke.errors import InputError
 from jaxstroke.models import encoders, heads, ich_multitask
@@ -175,9 +174,9 @@ def test_every_variant_is_locked_valid_and_survives_json(ich_file, variant):
     config = ich_file.get_config(variant)
     assert config.is_locked
     check.check(config)
-    values = settings.to_json(config)
-    again = settings.from_json(values)
-    assert settings.differences(values, settings.to_json(again)) == [] and again.images == config.images
+    values = config_json.to_json(config)
+    again = config_json.from_json(values)
+    assert config_json.differences(values, config_json.to_json(again)) == [] and again.images == config.images
     with pytest.raises(ValueError, match="smoke"):
         ich_file.get_config("smok")
 
