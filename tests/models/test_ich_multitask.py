@@ -17,6 +17,9 @@ from jaxstroke.training import engine as engines
 from jaxstroke.training import losses, runs, step
 
 PATIENTS, SHAPE = 37, (8, 10, 9)
+VARIANTS = (
+    "ordgcs_age", "paper", "gcs_age", "age", "gcs", "ordgcs", "densenet", "baseline", "gcs_only", "age_only", "own", "smoke",
+)  # fmt: skip
 ENCODER = "tiny_3d"
 
 
@@ -169,7 +172,7 @@ def test_coma_scale_is_coded_as_in_the_paper(ich_file):
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("variant", ["paper", "smoke"])
+@pytest.mark.parametrize("variant", VARIANTS)
 def test_every_variant_is_locked_valid_and_survives_json(ich_file, variant):
     config = ich_file.get_config(variant)
     assert config.is_locked
