@@ -26,17 +26,20 @@ Those of the paper are sized for a GPU (40 x 301 x 301, batch 8 x 3, 100 epochs,
 what its authors meant: see `jaxstroke/training/published.py`.
 """
 
+import os
+
 from ml_collections import ConfigDict
 
 from jaxstroke import config as settings
 
+DATA = os.environ.get("JAXSTROKE_DATA", "../shared/data")  # where public cohorts lie, unless `cohort.root` says otherwise
 TASKS = {  # name: (column, rule, value); a network has a head for those that its loss names
     "prognosis": ("poor_prognosis", "==", 1),
     "gcs": ("gcs", "ordinal", (13, 9)),  # 0 for 13 and more, 1 for 9 to 12, 2 for 8 and less
     "gcs_binary": ("gcs", "<=", 8),
     "age": ("age", ">=", 80),
 }
-KINDS = {"gcs": "ordinal"}  # others: binary
+KINDS = {"gcs": "ordinal", "severity": "ordinal"}  # others: binary
 
 
 def get_config(variant: str = "ordgcs_age") -> ConfigDict:
@@ -153,6 +156,50 @@ def own(config):
     config.cohort.recipe = "table"
 
 
+def soop(config):
+    """The Stroke Outcome Optimization Project: lesion masks in MNI space in; mRS > 2, NIHSS in three levels and age >= 80 out.
+
+    The network sees no clinical column; the report's regressions do.
+    """
+    config.cohort.recipe = "soop"
+    config.cohort.root = f"{DATA}/soop"
+    config.cohort.complete = ("lesion", "views", "age", "nihss")
+    config.cohort.outcomes = ConfigDict({"poor": ("mrs", ">", 2), "severity": ("nihss", "ordinal", (5, 16)), "old": ("age", ">=", 80)})
+    config.cohort.ranges = ConfigDict({"mrs": (0, 6), "age": (0, 120), "nihss": (0, 42)})
+    config.clinical.numeric = ("age", "nihss")
+    config.clinical.categorical = ConfigDict({"sex": ("F", "M")})
+    config.images = ConfigDict(
+        {
+            "lesion": settings.image(
+                "lesion", kind="volume", shape=(32, 40, 40), spacing=(4.3, 4.8, 4.8), normalise="mask", register=False, brain_mask="none",
+                dtype="uint8",
+            )
+        }
+    )  # fmt: skip
+    config.evaluate.comparators.clinical = True
+    config.evaluate.comparators.volume = "lesion"
+    config.evaluate.subgroups = ("sex", "age")
+    config.split.folds = 5
+    config.split.inner_share = 0.2
+    config.split.stratify = "poor"
+    few_hundred(config)
+    tasks(config, poor=0.4, severity=0.3, old=0.3)
+
+
+def few_hundred(config):
+    """A schedule for a few hundred patients on two cores: no oversampling, the best epoch by a smoothed validation loss."""
+    config.train.imbalance = "none"
+    config.train.watch = "loss"
+    config.train.smoothing = 0.5
+    config.train.patience = 10
+    config.train.epochs = 30
+    config.train.batch_size = 16
+    config.train.accumulation = 1
+    config.evaluate.batch_size = 32
+    config.optimizer.schedule = "cosine"
+    config.train.augment.update({"flip": 0.0, "rotate": 10.0, "rotate_share": 1.0, "shift": 0.05, "zoom_share": 0.5, "noise": 0.0})
+
+
 def smoke(config):
     """A few steps on synthetic patients: their diffusion image, NIHSS and mRS in place of a head CT, coma scale and prognosis."""
     config.cohort.recipe = "synthetic"
@@ -172,5 +219,6 @@ def smoke(config):
 
 VARIANTS = {
     "ordgcs_age": ordgcs_age, "paper": ordgcs_age, "gcs_age": gcs_age, "age": age, "gcs": gcs, "ordgcs": ordgcs, "densenet": densenet,
-    "baseline": baseline, "gcs_only": gcs_only, "age_only": age_only, "own": own, "smoke": smoke,
+    "baseline": baseline, "gcs_only": gcs_only, "age_only": age_only, "own": own, "soop": soop,
+    "smoke": smoke,
 }  # fmt: skip

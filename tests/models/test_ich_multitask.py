@@ -18,7 +18,8 @@ from jaxstroke.training import losses, runs, step
 
 PATIENTS, SHAPE = 37, (8, 10, 9)
 VARIANTS = (
-    "ordgcs_age", "paper", "gcs_age", "age", "gcs", "ordgcs", "densenet", "baseline", "gcs_only", "age_only", "own", "smoke",
+    "ordgcs_age", "paper", "gcs_age", "age", "gcs", "ordgcs", "densenet", "baseline", "gcs_only", "age_only", "own", "soop",
+    "smoke",
 )  # fmt: skip
 ENCODER = "tiny_3d"
 
@@ -42,6 +43,7 @@ def config(ich_file):
         config.model.encoder = ENCODER
         config.images.ct.shape = SHAPE
         config.train.batch_size, config.train.accumulation = 8, 2
+        config.train.imbalance = "none"  # 21 rows an epoch, not as many as oversampling makes
         config.device.data = 1
         config.train.epochs = 3
     return config
