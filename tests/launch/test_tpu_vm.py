@@ -23,7 +23,7 @@ signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
 workdir = pathlib.Path(sys.argv[sys.argv.index("--workdir") + 1])
 workdir.mkdir(parents=True, exist_ok=True)
 number = int((workdir / "number").read_text()) if (workdir / "number").exists() else 0
-open(os.environ.get("COUNTED", os.devnull), "a").write(os.environ["WORKER"] + "\n")
+open(os.environ.get("COUNTED", os.devnull), "a").write(os.environ["WORKER"] + "\\n")
 (workdir / "begun").open("a").write(f"{number}\\n")
 while number < 10:
     time.sleep(0.3)
