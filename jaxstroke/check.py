@@ -10,11 +10,13 @@ CHOICES = {
     "model.norm": ("batch", "group"),
     "model.fusion": ("poe", "scalar", "learned", "mean", "stacked", "none"),
     "optimizer.name": ("adamw", "adamw_amsgrad", "sgd", "lars"),
-    "optimizer.schedule": ("constant", "cosine"),
+    "optimizer.schedule": ("constant", "cosine", "plateau"),
     "train.dtype": ("auto", "float32", "bfloat16"),
+    "train.watch": ("loss", "balanced_accuracy"),
     "train.imbalance": ("none", "weights", "oversample"),
     "train.feed": ("auto", "resident", "grain"),
     "train.stages": ("two", "joint"),
+    "train.augment.axes": ("plane", "volume"),
     "device.convolution": ("auto", "native", "products", "space_to_depth"),
     "benchmark.kind": ("train", "predict", "feed"),
     "benchmark.source": ("synthetic", "records"),
@@ -22,8 +24,11 @@ CHOICES = {
 POSITIVE = (
     "split.folds", "split.repeats", "model.hidden", "optimizer.learning_rate", "train.batch_size", "train.accumulation", "train.epochs",
     "train.patience", "evaluate.bootstrap", "evaluate.batch_size", "evaluate.comparators.penalty", "model.fusion_penalty", "device.run",
-    "device.space", "optimizer.epsilon", "optimizer.trust", "benchmark.steps", "train.ahead",
+    "device.space", "optimizer.epsilon", "optimizer.trust", "benchmark.steps", "train.ahead", "train.augment.zoom",
+    "optimizer.plateau_factor",
 )  # fmt: skip
+AUGMENTATIONS = ("flip", "rotate", "shift", "zoom", "intensity", "noise")  # what `train.augment.skip` may name; see feed.augment
+SHARES = ("train.augment.flip", "train.augment.rotate_share", "train.augment.zoom_share", "train.augment.noise_share")
 ENCODED = ("ich_multitask",)  # networks whose encoder is `model.encoder`
 OWN_ENCODER = ("mri_cnn_lstm", "clinical_mlp")
 AXES_OF_KIND = {"volume": 3, "sequence": 2}
@@ -77,6 +82,9 @@ def check(config):
     for key in ("optimizer.momentum", "train.smoothing", "split.inner_share", "cohort.max_failed_share"):
         if not 0 <= at(config, key) < 1:
             raise InputError(f"config.{key} = {at(config, key)} must be at least 0 and below 1")
+    for key in SHARES:
+        if not 0 <= at(config, key) <= 1:
+            raise InputError(f"config.{key} = {at(config, key)} must lie between 0 and 1")
     if len(config.model.dropout) != 2 or not all(0 <= rate < 1 for rate in config.model.dropout):
         raise InputError(f"config.model.dropout = {config.model.dropout} must be two rates, at least 0 and below 1")
     if len(config.optimizer.betas) != 2 or not all(0 <= beta < 1 for beta in config.optimizer.betas):
@@ -89,6 +97,7 @@ def check(config):
         raise InputError("config.train.seeds is empty: name at least one, such as (0,)")
     check_tasks(config)
     check_names(config)
+    check_subgroups(config)
     check_network(config)
     check_encoder(config)
 
@@ -139,6 +148,21 @@ def check_names(config):
         )
 
 
+def check_subgroups(config):
+    """Subgroups are columns, and their bounds rise."""
+    names, bounds = at(config, "evaluate.subgroups"), at(config, "evaluate.subgroup_bounds")
+    if not all(isinstance(name, str) and name for name in names):
+        raise InputError(f"config.evaluate.subgroups = {names!r} must be a list of columns, such as ('sex','age')")
+    for name, cuts in bounds.items():
+        known = (*settings.subgroup_names(config), *config.clinical.numeric)
+        if name not in known:
+            raise InputError(f"config.evaluate.subgroup_bounds.{name} is of no column in config.evaluate.subgroups.{nearest(name, known)}")
+        if name in config.clinical.categorical:
+            raise InputError(f"config.evaluate.subgroup_bounds.{name} cuts numbers, but config.clinical.categorical.{name} has levels")
+        if not cuts or any(low >= high for low, high in zip(cuts, cuts[1:], strict=False)):
+            raise InputError(f"config.evaluate.subgroup_bounds.{name} = {cuts} must be rising numbers, such as (65, 80)")
+
+
 def check_network(config):
     """What the network sees, how it merges, and how it is trained must go together."""
     images = settings.image_names(config)
@@ -150,8 +174,6 @@ def check_network(config):
         raise InputError(
             f"config.model.fusion = '{config.model.fusion}' is fitted on inner folds: config.split.inner_folds must be 2 or more"
         )
-    if config.train.imbalance == "oversample" and len(config.loss) > 1:
-        raise InputError("config.train.imbalance = 'oversample' balances one task: list one in config.loss, or use 'weights'")
     for name in images if config.model.name == "mri_cnn_lstm" else ():
         smallest = 2 ** len(config.model.widths)
         if min(config.images[name].shape[1:]) < smallest:
@@ -160,9 +182,8 @@ def check_network(config):
                 f"{len(config.model.widths)} stages in config.model.widths halves them"
             )
     for name, skipped in config.train.augment.skip.items():
-        if name not in config.images or set(skipped) - {"flip", "rotate", "shift", "intensity"}:
-            known = "flip, rotate, shift, intensity"
-            raise InputError(f"config.train.augment.skip.{name} = {skipped} must be an image with some of {known}")
+        if name not in config.images or set(skipped) - set(AUGMENTATIONS):
+            raise InputError(f"config.train.augment.skip.{name} = {skipped} must be an image with some of {', '.join(AUGMENTATIONS)}")
 
 
 def check_encoder(config):

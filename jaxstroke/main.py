@@ -12,8 +12,7 @@ from absl import logging as absl_logging
 from etils import epath
 from ml_collections.config_flags import config_flags
 
-from jaxstroke import check, compilations, full_disk, hosts, restart
-from jaxstroke import config as settings
+from jaxstroke import check, compilations, config_json, full_disk, hosts, restart, terminal
 from jaxstroke import workdir as work
 from jaxstroke.errors import InputError, Stopped, nearest
 
@@ -32,13 +31,14 @@ def define(argv: list[str]) -> flags.FlagValues:
         "output", "", "predict: where to write predictions, default WORKDIR/external/.../predictions.csv.", flag_values=values
     )
     flags.DEFINE_boolean("profile", False, "benchmark: trace a few steps and list their costliest operations.", flag_values=values)
+    flags.DEFINE_boolean("quiet", False, "Warnings and results only, no progress.", flag_values=values)
     named = [argument.removeprefix("--").removeprefix("-").partition("=")[0] for argument in argv[1:]]
     if "config" in named:
         config_flags.DEFINE_config_file("config", None, "File with get_config, and a variant after a colon.", flag_values=values)
         return values
     written = work.read(work.absolute(given(argv, "workdir"))) if given(argv, "workdir") else None
     if written is not None:
-        config_flags.DEFINE_config_dict("config", settings.from_json(written["config"]), "The workdir's config.", flag_values=values)
+        config_flags.DEFINE_config_dict("config", config_json.from_json(written["config"]), "The workdir's config.", flag_values=values)
     return values
 
 
@@ -88,6 +88,8 @@ def run(argv: list[str]) -> int:
         print(define([argv[0]]).get_help())
         return 0
     values = parse(argv)
+    if values.quiet:
+        logger.setLevel(logging.WARNING)
     workdir = work.absolute(values.workdir)
     if workdir.exists() and not workdir.is_dir():
         raise InputError(f"--workdir {values.workdir} is a file: name a folder")
@@ -147,7 +149,7 @@ def set_up_logging():
     """Our own lines on stderr; libraries only where they warn. A second call in one process writes to what stderr is by then."""
     absl_logging.set_verbosity(absl_logging.WARNING)
     full_disk.keep_libraries_quiet()
-    handler = logging.StreamHandler()
+    handler = terminal.Lines()
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     logger.handlers = [handler]
     logger.setLevel(logging.INFO)

@@ -10,6 +10,7 @@ import sys
 from etils import epath
 
 from jaxstroke import config as settings
+from jaxstroke import config_json
 from jaxstroke.errors import InputError
 
 PACKAGES = ("jaxstroke", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "pandas", "scikit-learn", "nibabel")
@@ -40,7 +41,7 @@ def check_same(workdir: epath.Path, config, may_differ: tuple[str, ...] = settin
         return
     changed = [
         (key, old, new)
-        for key, old, new in settings.differences(written["config"], settings.to_json(config))
+        for key, old, new in config_json.differences(written["config"], config_json.to_json(config))
         if not any(key == allowed or key.startswith(f"{allowed}.") for allowed in may_differ)
     ]
     if changed:
@@ -59,7 +60,7 @@ def write(workdir: epath.Path, config, devices: list[str], records: dict[str, st
         "command": command_line(),
     }
     begun = read(workdir) or used | {"records": records}
-    write_json(workdir / "run.json", begun | {"config": settings.to_json(config), "last_used": used})
+    write_json(workdir / "run.json", begun | {"config": config_json.to_json(config), "last_used": used})
 
 
 def command_line() -> str:

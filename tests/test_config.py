@@ -1,9 +1,9 @@
 """Configs: every variant is whole, survives json, and what does not fit together is refused by name."""
 
 import pytest
+from ml_collections import ConfigDict
 
-from jaxstroke import check
-from jaxstroke import config as settings
+from jaxstroke import check, config_json
 from jaxstroke.errors import InputError
 
 VARIANTS = ("demo", "smoke", "soop", "soop_all", "ist", "own", "paper")
@@ -14,17 +14,32 @@ def test_every_variant_is_locked_valid_and_survives_json(config_file, variant):
     config = config_file.get_config(variant)
     assert config.is_locked
     check.check(config)
-    values = settings.to_json(config)
-    again = settings.from_json(values)
-    assert settings.differences(values, settings.to_json(again)) == []
+    values = config_json.to_json(config)
+    again = config_json.from_json(values)
+    assert config_json.differences(values, config_json.to_json(again)) == []
     assert again.images == config.images and again.is_locked
 
 
 def test_a_config_of_another_version_is_refused_by_the_key_it_lacks(config_file):
-    values = settings.to_json(config_file.get_config("demo"))
+    values = config_json.to_json(config_file.get_config("demo"))
     del values["model"]["norm"]
     with pytest.raises(InputError, match=r"config\.model\.norm is missing.*another version"):
-        check.check(settings.from_json(values))
+        check.check(config_json.from_json(values))
+
+
+def test_bounds_are_of_a_numeric_subgroup(config_file):
+    config = config_file.get_config("demo")
+    with config.unlocked():
+        config.evaluate.subgroups = ("sex",)
+    check.check(config)  # bounds of age without the subgroup: no harm
+    with config.unlocked():
+        config.evaluate.subgroup_bounds = ConfigDict({"agee": (65,)})
+    with pytest.raises(InputError, match=r"subgroup_bounds\.agee is of no column in config\.evaluate\.subgroups.*age"):
+        check.check(config)
+    with config.unlocked():
+        config.evaluate.subgroup_bounds = ConfigDict({"sex": (1,)})
+    with pytest.raises(InputError, match=r"subgroup_bounds\.sex cuts numbers.*has levels"):
+        check.check(config)
 
 
 def test_unknown_variant_names_the_known(config_file):
@@ -34,7 +49,7 @@ def test_unknown_variant_names_the_known(config_file):
 
 def test_differences_name_the_leaf():
     old, new = {"a": {"b": 1, "c": [1, 2]}, "d": 3}, {"a": {"b": 2, "c": [1, 2]}}
-    assert settings.differences(old, new) == [("a.b", 1, 2), ("d", 3, "absent")]
+    assert config_json.differences(old, new) == [("a.b", 1, 2), ("d", 3, "absent")]
 
 
 @pytest.mark.parametrize(
@@ -52,6 +67,9 @@ def test_differences_name_the_leaf():
         ("loss.mrs.kind", "binary", "ordinal"),
         ("device.convolution", "nativ", "native"),
         ("model.remat", True, "encoders by name"),
+        ("evaluate.subgroups", ("sex", 65), "list of columns"),
+        ("evaluate.subgroup_bounds.age", (80, 65), "rising"),
+        ("evaluate.subgroup_bounds.age", (), "rising"),
         ("model.norm", "group", "encoders by name"),
     ],
 )

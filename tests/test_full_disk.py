@@ -4,7 +4,6 @@ A limit on the size of a file stands for the disk: every write past it fails as 
 
 import os
 import pathlib
-import resource
 import subprocess
 import sys
 
@@ -13,16 +12,22 @@ import pytest
 from jaxstroke import full_disk
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+LIMITED = """
+import os, resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), int(sys.argv[1])))
+os.execv(sys.argv[2], sys.argv[2:])
+"""
 SMALL = ["--config.cohort.synthetic.patients=40", "--config.evaluate.bootstrap=50", "--config.train.save_seconds=0"]
 
 
 def run(workdir: pathlib.Path, *flags: str, largest: int | None = None) -> subprocess.CompletedProcess:
     """The :smoke command; `largest` is the size in bytes that no file may outgrow."""
     command = [sys.executable, "-m", "jaxstroke.main", "--config", str(ROOT / "configs" / "mri_cnn_lstm.py:smoke")]
-    limit = None if largest is None else lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
+    if largest is not None:  # set in the new process: between fork and exec it would be set in a copy of this one, with JAX's threads
+        command = [sys.executable, "-c", LIMITED, str(largest), *command]
     return subprocess.run(
         [*command, "--workdir", str(workdir), *SMALL, *flags],
-        env=os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=400, preexec_fn=limit,
+        env=os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, timeout=400,
     )  # fmt: skip
 
 

@@ -35,7 +35,7 @@ def unit_name(patient: str, study: str) -> str:
 
 def parse(layout: Layout, rows: list[dict[str, str]]) -> list[dict]:
     """All fields of each row's unit but its paths."""
-    layout.outside.update(dict.fromkeys((*layout.numeric, *layout.columns), 0))
+    layout.outside.update(dict.fromkeys((*layout.numeric, *layout.columns, *layout.cut), 0))
     absent = dict.fromkeys(layout.unread, "")
     return [_parse_row(layout, absent | row) for row in rows]
 
@@ -57,7 +57,15 @@ def _parse_row(layout: Layout, row: dict[str, str]) -> dict:
         "columns": {name: _ranged(layout, row, name) for name in layout.columns},
         "text": "" if text in layout.missing else text,
         "split": row[layout.split] if layout.split else "",
+        "subgroups": {name: clinical[name] if name in clinical else _told(layout, row, name) for name in layout.subgroups},
     }  # fmt: skip
+
+
+def _told(layout: Layout, row: dict[str, str], column: str) -> float | str | None:
+    """What a column that is no clinical one says of a subgroup: a number where it is cut, else the cell; None where missing."""
+    if column in layout.cut:
+        return _ranged(layout, row, column)
+    return None if row[column] in layout.missing else row[column]
 
 
 def _number(layout: Layout, row: dict[str, str], column: str) -> float | None:

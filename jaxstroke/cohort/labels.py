@@ -34,8 +34,8 @@ def check_rule(task: str, outcome) -> tuple[str, str, object]:
     numbers = value if rule == "ordinal" else (value,)
     if rule not in ("in", "==") and not all(isinstance(one, (int, float)) for one in numbers):
         raise InputError(f"{key}: rule '{rule}' needs a number, or for 'ordinal' a tuple of numbers.")
-    if rule == "ordinal" and list(value) != sorted(set(value)):
-        raise InputError(f"{key}: the cut-offs of 'ordinal' must rise, for example (1, 2, 3, 4, 5, 6).")
+    if rule == "ordinal" and list(value) not in (sorted(set(value)), sorted(set(value), reverse=True)):
+        raise InputError(f"{key}: the cut-offs of 'ordinal' must rise, for example (1, 2, 3, 4, 5, 6), or fall where less is worse.")
     return column, rule, value
 
 
@@ -50,9 +50,10 @@ def compares_text(rule: str, value) -> bool:
 
 
 def label(value: float | str, rule: str, reference) -> float:
-    """0 or 1 by a binary rule; the number of cut-offs that `value` reaches by `ordinal`."""
+    """0 or 1 by a binary rule; by `ordinal` the number of rising cut-offs that `value` reaches, or of falling ones that it is below."""
     if rule == "ordinal":
-        return float(sum(cut <= value for cut in reference))
+        falling = reference[0] > reference[-1]
+        return float(sum(value < cut if falling else cut <= value for cut in reference))
     if rule == "in":
         return float(value in tuple(reference))
     return float(RULES[rule](value, reference))

@@ -6,7 +6,7 @@ InputError that names patient and column but no value of a patient; what only on
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 from absl import logging
@@ -31,6 +31,7 @@ class Unit:
     columns   numbers of `evaluate.comparators.columns`, `evaluate.attainable` and `<attainable>_without_*`; None where missing
     text      report
     split     cell of `split.column` verbatim, "" where not set
+    subgroups columns of `evaluate.subgroups` and the centre: number, level or cell; None where missing
     """
 
     unit: str
@@ -43,6 +44,7 @@ class Unit:
     columns: dict[str, float | None]
     text: str
     split: str = ""
+    subgroups: dict[str, float | str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """`metrics.json` and `report.html` of a workdir, from its files alone: no JAX, no other room of the package.
 
-Read: `predictions.csv` and `run.json`; where they are there, `metrics.jsonl`, `cohort.json` and `prepare_report.csv`.
+Read: `predictions.csv` and `run.json`; where they are there, `metrics.jsonl`, `cohort.json`, `subgroups.csv` and `prepare_report.csv`.
 """
 
+import hashlib
 import json
 import pathlib
 
@@ -11,7 +12,7 @@ import pandas as pd
 from etils import epath
 
 from jaxstroke.errors import InputError
-from jaxstroke.evaluation import calibration, metrics, predictions, story, wording
+from jaxstroke.evaluation import calibration, metrics, predictions, story, subgroups, wording
 
 TEMPLATES = pathlib.Path(__file__).parent / "templates"
 
@@ -24,7 +25,7 @@ def write_metrics(workdir: epath.PathLike) -> dict:
     for key in ("bootstrap", "attainable"):
         if key not in evaluate:
             raise InputError(f"{workdir / 'run.json'}: config.evaluate.{key} is missing: restore the file")
-    content = metrics.compute(frame, int(evaluate["bootstrap"]), evaluate["attainable"])
+    content = metrics.compute(frame, int(evaluate["bootstrap"]), evaluate["attainable"], groups=subgroups.read(workdir / "subgroups.csv"))
     write_text(workdir / "metrics.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
     return content
 
@@ -36,18 +37,18 @@ def write_report(workdir: epath.PathLike, content: dict | None = None) -> epath.
     """
     workdir = epath.Path(workdir)
     content = write_metrics(workdir) if content is None else content
-    page = render(
-        content, read_frame(workdir), read_run(workdir), read_cohort(workdir), read_text(workdir / "metrics.jsonl"), read_failures(workdir)
-    )
+    digest = hashlib.sha256((workdir / "predictions.csv").read_bytes()).hexdigest()
+    learning, failures = read_text(workdir / "metrics.jsonl"), read_failures(workdir)
+    page = render(content, read_frame(workdir), read_run(workdir), read_cohort(workdir), learning, failures, digest)
     write_text(workdir / "report.html", page)
     return workdir / "report.html"
 
 
-def render(content: dict, frame: pd.DataFrame, run: dict, cohort: dict, learning: str, failures: list[dict]) -> str:
-    """The page. content: of `metrics.json`; cohort, learning and failures may be empty."""
+def render(content: dict, frame: pd.DataFrame, run: dict, cohort: dict, learning: str, failures: list[dict], digest: str) -> str:
+    """The page. content: of `metrics.json`; cohort, learning and failures may be empty; digest: of `predictions.csv`."""
     loader = jinja2.FileSystemLoader(str(TEMPLATES))
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.get_template("report.html.j2").render(story.tell(content, frame, run, cohort, learning, failures))
+    return environment.get_template("report.html.j2").render(story.tell(content, frame, run, cohort, learning, failures, digest))
 
 
 def console_table(content: dict) -> str:
@@ -78,7 +79,7 @@ def read_run(workdir: epath.Path) -> dict:
 
 
 def read_cohort(workdir: epath.Path) -> dict:
-    """`cohort.json`: {"flow": [[text, n], ...], "missing": {name: n}, "n": units}; empty where there is none."""
+    """`cohort.json`: flow of patients, missing values and characteristics, as training wrote it; empty where there is none."""
     path = workdir / "cohort.json"
     return read_json(path) if path.exists() else {}
 

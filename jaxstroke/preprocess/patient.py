@@ -11,7 +11,7 @@ import numpy as np
 
 from jaxstroke.cohort.readers import ReadError
 from jaxstroke.errors import InputError
-from jaxstroke.preprocess import records, slices, volume
+from jaxstroke.preprocess import records, resize, slices, volume
 from jaxstroke.preprocess.reference import Job, Plan, check_overlap, geometry, read, reference_for
 
 
@@ -85,6 +85,8 @@ def volumes(plan: Plan, job: Job, name: str, images: list, cache: dict) -> dict:
         raise ReadError(f"{len(images)} volumes in one cell, but images.{name}.axis is 'slice': one volume is expected")
     if not timed and images[0].array.ndim > 3:
         raise ReadError(f"it is 4D ({images[0].array.shape[-1]} time points), but images.{name}.axis is 'slice'")
+    if settings["sampling"] == "resize":
+        return resize.resized(settings, images[0].array, images[0].affine)
     own = geometry(plan, job, name, cache)
     reference_name, reference = reference_for(plan, job, name, cache)
     size = settings["shape"]

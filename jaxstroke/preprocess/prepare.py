@@ -24,6 +24,7 @@ FORMAT = 1  # part of every hash: raise it when the same settings would give oth
 CHOICES = {
     "kind": ("sequence", "volume"),
     "axis": ("slice", "time"),
+    "sampling": ("grid", "resize"),
     "dtype": ("int16", "uint8"),
     "channels": (1, 3),
     "normalise": tuple(NORMALISE),
@@ -77,7 +78,9 @@ def check_settings(name: str, settings: dict):
             raise InputError(f"images.{name}.{key} is '{settings[key]}'.{nearest(settings[key], known)}")
     if len(settings["shape"]) != 3 or min(settings["shape"]) < 1 or len(settings["spacing"]) != 3:
         raise InputError(f"images.{name}: shape and spacing are three numbers (slices, rows, columns), shape at least 1.")
-    if settings["normalise"] == "window" and not settings["window"][1] > settings["window"][0]:
+    if settings["sampling"] == "resize" and (settings["register"] or settings["brain_mask"] != "none" or settings["axis"] != "slice"):
+        raise InputError(f"images.{name}.sampling 'resize' takes a file as it is: set register=False, brain_mask='none', axis='slice'.")
+    if settings["normalise"].startswith("window") and not settings["window"][1] > settings["window"][0]:
         raise InputError(f"images.{name}.window {tuple(settings['window'])}: the second value must be the larger one.")
 
 

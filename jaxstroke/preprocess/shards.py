@@ -11,8 +11,8 @@ import types
 from concurrent.futures.process import BrokenProcessPool
 
 from etils import epath
-from tqdm import tqdm
 
+from jaxstroke import terminal
 from jaxstroke.errors import InputError
 from jaxstroke.preprocess import records
 from jaxstroke.preprocess.patient import Task, fingerprint, prepare_shard
@@ -97,10 +97,10 @@ def run_tasks(tasks: list[Task], workers: int) -> int:
     """Make shards in `workers` processes (0: one a core this process may use), in this process where one is enough."""
     workers = min(workers or available_cores(), len(tasks))
     made = 0
-    with tqdm(total=sum(len(task.jobs) for task in tasks), desc="prepare", unit="patient", disable=not tasks) as bar:
+    with contextlib.closing(terminal.progress("prepare", sum(len(task.jobs) for task in tasks), "patient")) as line:
         for units, count in map(prepare_shard, tasks) if workers <= 1 else _parallel(tasks, workers):
             made += count
-            bar.update(units)
+            line.advance(units)
     return made
 
 

@@ -5,7 +5,7 @@ import pandas as pd
 from etils import epath
 
 from jaxstroke import config as settings
-from jaxstroke import hosts
+from jaxstroke import hosts, terminal
 from jaxstroke import workdir as work
 from jaxstroke.evaluation import calibration, predictions
 from jaxstroke.preprocess import clinical
@@ -22,7 +22,9 @@ def judge(engine: Engine, config, todo: list[runs.Run], numbers: dict[str, dict]
         return scores.patients_of(config, loaded, engine.predict(finished.load(run.id, like), numbers[run.id], rows), rows)
 
     blocks, kept = [], {"schema": clinical.to_json(loaded.cohort_schema), "runs": {}, "fold": {}}
-    for outer in (run for run in todo if run.inner is None):
+    outers = [run for run in todo if run.inner is None]
+    line = terminal.progress("judge", len(outers), "fold")
+    for outer in outers:
         inner = [
             run for run in todo if run.inner is not None and (run.repeat, run.fold, run.seed) == (outer.repeat, outer.fold, outer.seed)
         ]
@@ -32,6 +34,8 @@ def judge(engine: Engine, config, todo: list[runs.Run], numbers: dict[str, dict]
             blocks += [block for one in found for block in frames(config, loaded, one, rows, outer, split)]
         kept["runs"][outer.id] = {name: np.asarray(value).tolist() for name, value in numbers[outer.id].items()}
         kept["fold"][outer.id] = fitted["test"]
+        line.advance()
+    line.close()
     finished.close()
     frame = calibration.add_recalibrated(pd.concat(blocks, ignore_index=True))
     kept["decisions"] = calibration.decisions(frame)

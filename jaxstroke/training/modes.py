@@ -16,7 +16,7 @@ from jaxstroke.evaluation import report
 from jaxstroke.feed import load
 from jaxstroke.preprocess import prepare
 from jaxstroke.training import engine as engines
-from jaxstroke.training import judge, loop, runs
+from jaxstroke.training import judge, loop, runs, summary
 
 logger = logging.getLogger("jaxstroke")
 
@@ -32,15 +32,6 @@ def read_and_prepare(config, workdir: epath.Path):
         units = tuple(unit for unit in cohort.units if unit.unit not in left)
         cohort = dataclasses.replace(cohort, units=units, flow=(*cohort.flow[:-1], ("no usable image", -len(left)), ("used", len(units))))
     return cohort, prepared
-
-
-def summary(config, cohort, loaded) -> dict:
-    """`cohort.json`: flow of patients and missing values for the report."""
-    arrays = loaded.arrays
-    missing = {name: int((~arrays[f"images_mask/{name}"].any(1)).sum()) for name in settings.image_names(config)}
-    known = arrays["clinical_mask"][:, list(loaded.schema.first)]
-    missing |= dict(zip(loaded.schema.variables, (len(known) - known.sum(0)).astype(int).tolist(), strict=True))
-    return {"flow": [list(line) for line in cohort.flow], "missing": missing, "n": len(cohort.units)}
 
 
 def prepare_only(config, workdir: epath.Path):
@@ -69,7 +60,7 @@ def make_ready(config, workdir: epath.Path) -> Ready:
     numbers = {run.id: runs.fitted(run, loaded.schema, loaded.arrays, config) for run in todo}
     engine = engines.build(config, loaded.arrays, numbers[todo[0].id], loaded.stored)
     if hosts.first():
-        work.write_json(workdir / "cohort.json", summary(config, cohort, loaded))
+        summary.write(config, cohort, loaded, workdir)
         work.write(workdir, config, [str(device) for device in jax.devices()], hashes)
     return Ready(loaded, todo, numbers, engine)
 
@@ -131,10 +122,10 @@ def check_trained(workdir: epath.Path, todo: list[runs.Run] | tuple = ()):
 
 def finish(config, workdir: epath.Path, ready: Ready):
     """predictions.csv, model.json, metrics.json, report.html."""
-    logger.info("fusion and comparators")
     judge.judge(ready.engine, config, ready.todo, ready.numbers, ready.loaded, workdir)
     if not hosts.first():
         return
+    logger.info("metrics, %d bootstrap samples", config.evaluate.bootstrap)
     metrics = report.write_metrics(workdir)
     print(report.console_table(metrics))
     print(f"report: {report.write_report(workdir, metrics)}")

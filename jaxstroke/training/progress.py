@@ -3,9 +3,8 @@
 import dataclasses
 
 import numpy as np
-from tqdm import tqdm
 
-from jaxstroke import hosts
+from jaxstroke import terminal
 from jaxstroke.errors import InputError
 
 
@@ -40,8 +39,11 @@ def part_losses(sums: dict[str, tuple[float, float]], parts: tuple[str, ...]) ->
     return found
 
 
-def watch(config, parts, slots: list[Slot], losses) -> dict[str, np.ndarray]:
-    """Smooth the validation losses, note improvements: {part: `run` bool}. A loss that is not finite stops the program."""
+def watch(config, parts, slots: list[Slot], losses, recalls) -> dict[str, np.ndarray]:
+    """Smooth what `train.watch` names, note improvements: {part: `run` bool}. A loss that is not finite stops the program.
+
+    losses, recalls: of validation, by slot; see `loop.validate`.
+    """
     improved = {part: np.zeros(len(slots), bool) for part in parts}
     for place, (slot, values) in enumerate(zip(slots, losses, strict=True)):
         if not slot.run:
@@ -56,6 +58,8 @@ def watch(config, parts, slots: list[Slot], losses) -> dict[str, np.ndarray]:
                         "config.optimizer.learning_rate or config.train.dtype=float32"
                     )
             value = values[part] if values[part] is not None else training[part]  # no validation patient has this module
+            if config.train.watch == "balanced_accuracy":
+                value = missed(*recalls[place][part])
             if value is None:
                 continue
             past = slot.watched.get(part, value)
@@ -64,6 +68,18 @@ def watch(config, parts, slots: list[Slot], losses) -> dict[str, np.ndarray]:
                 slot.best[part], slot.best_epoch[part] = slot.watched[part], slot.epoch
                 improved[part][place] = True
     return improved
+
+
+def missed(right: np.ndarray, all_rows: np.ndarray) -> float | None:
+    """1 - balanced accuracy from counts of every true level; None without a row."""
+    there = all_rows > 0
+    return float(1 - (right[there] / all_rows[there]).mean()) if there.any() else None
+
+
+def epoch_losses(slots: list[Slot], parts) -> tuple[np.ndarray, np.ndarray]:
+    """(`run` training loss of the epoch, `run` whether there is one)."""
+    known = [[value for value in part_losses(slot.sums, parts).values() if value is not None] for slot in slots]
+    return np.array([sum(values) for values in known], np.float32), np.array([bool(values) for values in known])
 
 
 def over(config, slot: Slot) -> bool:
@@ -91,13 +107,24 @@ def steps_of(fitted: dict, config) -> int:
     return int(fitted["total_steps"]) // config.train.epochs
 
 
-def progress_bar(config, todo, numbers, done, slots) -> tqdm:
-    """Counts updates over all runs, with the time left."""
+def line(config, todo, numbers, done, slots):
+    """The stage's line in the terminal: updates over all runs, and the time left."""
     total = sum(int(numbers[run.id]["total_steps"]) for run in todo)
     begun = {slot.run: slot.step for slot in slots}
     initial = sum(int(numbers[run.id]["total_steps"]) if run.id in done else begun.get(run.id, 0) for run in todo)
-    shown = {"desc": f"train {len(todo)} runs", "unit": "step", "mininterval": 1.0, "dynamic_ncols": True}
-    return tqdm(total=total, initial=initial, disable=not hosts.first(), **shown)
+    return terminal.progress("train", total, "step", initial)
+
+
+def words(config, todo, run, slot: Slot, losses: dict, timing: dict) -> str:
+    """Where a run of `todo` is and how it does: what the line ends with. losses: of validation, by part."""
+    where = []
+    for name in ("seed", "repeat", "fold", "inner"):
+        known = sorted({getattr(one, name) for one in todo} - {None})
+        if len(known) > 1 and getattr(run, name) is not None:
+            where.append(f"{name} {known.index(getattr(run, name)) + 1}/{len(known)}")
+    known = {name: mean(values) for name, values in (("loss", part_losses(slot.sums, tuple(losses))), ("val", losses))}
+    numbers = [f"{name} {value:.3f}" for name, value in known.items()]
+    return " ".join([*where, f"epoch {slot.epoch}/{config.train.epochs}", *numbers, f"wait {timing['wait_share']:.0%}"])
 
 
 def mean(losses: dict) -> float:

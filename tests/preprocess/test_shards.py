@@ -117,11 +117,11 @@ if __name__ == "__main__":
         original(*arguments)
     shards.finish = finish
     if sys.argv[3] == "stay":
-        class Bar(shards.tqdm):
-            def update(self, count):
+        class Line(shards.terminal.Silent):
+            def advance(self, count):
                 print(*[child.pid for child in multiprocessing.active_children()], flush=True)
                 input()
-        shards.tqdm = Bar
+        shards.terminal.Silent = Line
     prepare(config, cohort, sys.argv[2] + "/run", sys.argv[2] + "/records")
 """
 
