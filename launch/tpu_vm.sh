@@ -3,8 +3,8 @@
 #
 # create | install | run | delete   the steps of `all`: make the VM, copy the checkout and install it on every worker, run until done, delete.
 #                                   `run` takes the options of `all`; it makes the VM where it is not there, and leaves it.
-# --type      one host with all its chips: v2-8 v3-8 v4-8 v5p-8 v5litepod-1 v5litepod-4 v5litepod-8 v6e-1 v6e-4 v6e-8. Larger slices are several
-#             hosts, whose programs would have to find each other; jaxstroke is one process on one host, so they are refused.
+# --type      one host: v2-8 v3-8 v4-8 v5p-8 v5litepod-1 v5litepod-4 v5litepod-8 v6e-1 v6e-4 v6e-8. A larger one is a slice of several hosts: the
+#             same command starts on each, and gets --config.device.processes=0, with which they train together (train and evaluate only).
 # --bucket    gets the workdir every --seconds (300) and at the end; a VM made after a preemption resumes from there. A folder for each run.
 # --data      gs:// folder with your table and scans, copied to `data/` on the VM: --config.cohort.table=data/my.csv
 # --version   runtime of the VM, default the one that belongs to --type.    --spot  cheaper, and preempted at any time.
@@ -16,7 +16,7 @@ set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 pause=${PAUSE:-60} # seconds between two attempts
-most=60            # attempts to make a VM again after a preemption
+most=60            # attempts after a preemption, or another loss, without ten minutes of work between
 dry_run=${DRY_RUN:-}
 step='' name='' zone='' type='' bucket='' data='' version='' seconds=300 spot=()
 
@@ -56,12 +56,16 @@ check() {
 
 check_type() {
   case $type in
-    v2-8 | v3-8 | v4-8) version=${version:-tpu-ubuntu2204-base} ;;
-    v5litepod-[148]) version=${version:-v2-alpha-tpuv5-lite} ;;
-    v5p-8) version=${version:-v2-alpha-tpuv5} ;;
-    v6e-[148]) version=${version:-v2-alpha-tpuv6e} ;;
+    v[234]-[1-9]*) version=${version:-tpu-ubuntu2204-base} ;;
+    v5litepod-[1-9]*) version=${version:-v2-alpha-tpuv5-lite} ;;
+    v5p-[1-9]*) version=${version:-v2-alpha-tpuv5} ;;
+    v6e-[1-9]*) version=${version:-v2-alpha-tpuv6e} ;;
     '') stop_with "--type is missing, such as --type v5litepod-8" ;;
-    *) stop_with "--type $type is not one host with all its chips; jaxstroke runs on one: v2-8 v3-8 v4-8 v5p-8 v5litepod-1, -4, -8 v6e-1, -4, -8" ;;
+    *) stop_with "--type $type is unknown: one as v5litepod-8, of v2, v3, v4, v5litepod, v5p or v6e" ;;
+  esac
+  case $type in
+    v[234]-8 | v5p-8 | v5litepod-[148] | v6e-[148]) ;;
+    *) program+=(--config.device.processes=0) ;;
   esac
 }
 
@@ -144,16 +148,17 @@ begin() {
 
 # Start and follow until the program has ended. Once it ran, whatever fails is tried again: the VM may be gone, or no other to be had yet.
 run_to_the_end() {
-  local arguments code failures=0
+  local arguments code began failures=0
   printf -v arguments ' %q' "$bucket" "$seconds" "$data" -- "${program[@]}"
   while ((failures < most)); do
     code=1
     if have_vm && { begin "$arguments" || { install && begin "$arguments"; }; }; then
-      ran=1 code=0 failures=0
+      ran=1 code=0 began=$SECONDS
       on_workers 'bash jaxstroke/launch/tpu_worker.sh follow' & # in the background, so that a signal to this script is heard
       follower=$!
       wait "$follower" || code=$?
       follower=''
+      ((SECONDS - began < 600)) || failures=0
     fi
     case $code in
       0)
@@ -171,7 +176,7 @@ run_to_the_end() {
     failures=$((failures + 1))
     sleep "$pause"
   done
-  echo "error: $name could not be had again in $most attempts; the same command resumes from $bucket" >&2
+  echo "error: $most attempts on $name came to nothing; the same command resumes from $bucket" >&2
   return 1
 }
 

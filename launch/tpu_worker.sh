@@ -2,12 +2,14 @@
 # What tpu_vm.sh does on the TPU VM itself, in the copied checkout:   launch/tpu_worker.sh install | start BUCKET SECONDS DATA -- ... | follow | stop
 #
 # start   begins what `keep` does, in the background, unless the same command is at it or has ended: a lost connection starts nothing twice
-# keep    brings the workdir back from the bucket, runs the program, and copies the workdir to the bucket every SECONDS and at the end
+# keep    brings the workdir back from the bucket, runs the program, and copies the workdir to the bucket every SECONDS and at the end; of
+#         several hosts the first copies, whose program alone writes results
 # follow  prints the log until that has ended, and exits 0 finished | 90 failed | 91 finished or failed, but not copied | 92 stopped, resumes
 # stop    ends the program with SIGTERM and waits until it has saved and the workdir is copied
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
+metadata=http://metadata.google.internal/computeMetadata/v1/instance/attributes
 notes=.launch # log, pid and command of the keeper, and how it ended
 mkdir -p "$notes"
 
@@ -41,7 +43,8 @@ keep() {
   local bucket=$1 seconds=$2 data=$3 code=0 status=failed before
   shift 4
   echo "$BASHPID" >"$notes/pid"
-  workdir=$(workdir_of "$@")
+  workdir=$(workdir_of "$@" | tail --lines=1)
+  worker=$(curl --silent --fail --header 'Metadata-Flavor: Google' "$metadata/agent-worker-number" || echo 0)
   before=$(stat --format=%s "$notes/log")
   if ! gcloud storage cp "$notes/command" "$bucket/command.txt" || ! restore "$bucket" || ! fetch "$data"; then
     echo "error: $bucket or $data cannot be read, or $bucket not be written, by this VM's service account"
@@ -56,8 +59,8 @@ keep() {
   done
   trap '' TERM
   wait "$program" || code=$?
-  # It exits 0 when it is done and when it was stopped; 143: the signal came before it could listen.
-  if ((code == 143)) || tail --bytes=+$((before + 1)) "$notes/log" | grep --quiet '^stopped, nothing is lost'; then
+  # It exits 0 when it is done and when it was stopped. 143: the signal came before it could listen; 134: another host is gone.
+  if ((code == 143 || code == 134)) || tail --bytes=+$((before + 1)) "$notes/log" | grep --quiet '^stopped, nothing is lost'; then
     status=stopped
   elif ((code == 0)); then
     status=finished
@@ -112,6 +115,7 @@ fetch() {
 # when all of it is there does the bucket lose what is gone here.
 mirror() {
   local copy=$notes/mirror
+  ((worker == 0)) || return 0
   rm -rf "$copy"
   mkdir -p "$copy/checkpoints"
   if [[ -d $workdir/checkpoints ]]; then
@@ -130,11 +134,12 @@ follow() {
   [[ ! -f $notes/pid ]] || tail --pid="$(<"$notes/pid")" --lines=20 --follow "$notes/log"
   local status=gone
   [[ ! -f $notes/status ]] || status=$(<"$notes/status")
+  rm -f "$notes/status" # told once: the same command may be started again
   case $status in
     finished) ;;
     failed) return 90 ;;
     uncopied) return 91 ;;
-    *) rm -f "$notes/status" && return 92 ;; # stopped, or killed: the next start resumes
+    *) return 92 ;; # stopped, or killed: the next start resumes
   esac
 }
 

@@ -103,15 +103,21 @@ def train(config, workdir: epath.Path, stop):
 
 def evaluate(config, workdir: epath.Path):
     """Judge and report again from the finished networks of a workdir."""
+    hosts.in_turn(lambda: check_trained(workdir))
+    ready = make_ready(config, workdir)
+    hosts.in_turn(lambda: check_trained(workdir, ready.todo))
+    finish(config, workdir, ready)
+
+
+def check_trained(workdir: epath.Path, todo: list[runs.Run] | tuple = ()):
+    """Refuse a workdir without a run, or without one of its networks; of several processes the first has the workdir."""
+    if not hosts.first():
+        return
     if work.read(workdir) is None:
         raise InputError(f"{workdir} holds no trained run: train first with --mode train")
-    ready = make_ready(config, workdir)
-    lacking = [run.id for run in ready.todo if not (workdir / "networks" / run.id).exists()]
+    lacking = [run.id for run in todo if not (workdir / "networks" / run.id).exists()]
     if lacking:
-        raise InputError(
-            f"{workdir} is not trained to the end ({len(lacking)} of {len(ready.todo)} networks are missing): run --mode train"
-        )
-    finish(config, workdir, ready)
+        raise InputError(f"{workdir} is not trained to the end ({len(lacking)} of {len(todo)} networks are missing): run --mode train")
 
 
 def finish(config, workdir: epath.Path, ready: Ready):

@@ -67,9 +67,9 @@ def begin():
 
     yield start
     for process in begun:
-        if process.poll() is None:
-            process.kill()
-        process.communicate()
+        process.kill()  # does nothing to one that has ended
+        process.wait()
+        process.stdout.close()
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 """Stands in for gcloud: a bucket is a folder, a VM a home folder in which `ssh` runs its command, and both can be taken away.
 
-Everything lies under $CLOUD: `calls` (a line of json each), `bucket/`, `vm/` and `state` while there is a VM, `capacity` (below 0: so many
-attempts to make a VM fail), `preempt` (when it exists, the VM is taken away while `follow` runs), `bucket-is-closed`.
+Everything lies under $CLOUD: `calls` (a line of json each), `bucket/`, `vm/WORKER/` and `state` while there is a VM, `capacity` (below 0:
+so many attempts to make a VM fail), `preempt` (when it exists, the VM is taken away while `follow` runs), `bucket-is-closed`.
 """
 
 import json
@@ -44,16 +44,17 @@ def create(words: list[str]) -> int:
             print("There is no more capacity in the zone", file=sys.stderr)
             return 1
     assert not STATE.exists(), "a VM of that name exists"
-    VM.mkdir()
+    for worker in range(int(os.environ.get("WORKERS", 1))):
+        (VM / str(worker)).mkdir(parents=True)
     STATE.write_text("READY")
     return 0
 
 
 def end_vm():
     """Everything on the VM ends at once, unasked."""
-    pid = VM / "jaxstroke" / ".launch" / "pid"
-    if pid.exists() and pathlib.Path(f"/proc/{pid.read_text().strip()}").exists():
-        os.killpg(int(pid.read_text()), signal.SIGKILL)
+    for pid in VM.glob("*/jaxstroke/.launch/pid"):
+        if pathlib.Path(f"/proc/{pid.read_text().strip()}").exists():
+            os.killpg(int(pid.read_text()), signal.SIGKILL)
     time.sleep(0.3)
     shutil.rmtree(VM, ignore_errors=True)
 
@@ -69,7 +70,9 @@ def delete(words: list[str]) -> int:
 def scp(words: list[str]) -> int:
     if not VM.exists():
         return 1
-    shutil.copy(words[0], VM)
+    assert "--worker=all" in words
+    for home in VM.iterdir():
+        shutil.copy(words[0], home)
     return 0
 
 
@@ -77,18 +80,23 @@ def ssh(words: list[str]) -> int:
     if not VM.exists():
         return 255
     command = next(word.removeprefix("--command=") for word in words if word.startswith("--command="))
-    process = subprocess.Popen(["bash", "-c", command], cwd=VM, env=os.environ | {"HOME": str(VM)})
+    assert "--worker=all" in words
+    processes = [
+        subprocess.Popen(["bash", "-c", command], cwd=home, env=os.environ | {"HOME": str(home), "WORKER": home.name})
+        for home in sorted(VM.iterdir())
+    ]
     preempt = CLOUD / "preempt"
-    while process.poll() is None:
+    while any(process.poll() is None for process in processes):
         time.sleep(0.02)
         if command.endswith(" follow") and preempt.exists():
             preempt.unlink()
             STATE.write_text("PREEMPTED")
             end_vm()
-            process.kill()
-            process.wait()
+            for process in processes:
+                process.kill()
+                process.wait()
             return 255
-    return process.returncode
+    return next((process.returncode for process in processes if process.returncode), 0)
 
 
 def local(path: str) -> pathlib.Path:

@@ -23,6 +23,7 @@ signal.signal(signal.SIGTERM, lambda *_: asked.append(1))
 workdir = pathlib.Path(sys.argv[sys.argv.index("--workdir") + 1])
 workdir.mkdir(parents=True, exist_ok=True)
 number = int((workdir / "number").read_text()) if (workdir / "number").exists() else 0
+open(os.environ.get("COUNTED", os.devnull), "a").write(os.environ["WORKER"] + "\\n")
 (workdir / "begun").open("a").write(f"{number}\\n")
 while number < 10:
     time.sleep(0.3)
@@ -59,6 +60,7 @@ def cloud(tmp_path, monkeypatch, stand_in):
         monkeypatch.setenv(name, value)
     stand_in("gcloud", f'#!/bin/sh\nexec {sys.executable} {FAKE} "$@"\n')
     stand_in("uv", UV.replace("{program}", "$PROGRAM"))
+    stand_in("curl", "#!/bin/sh\necho $WORKER\n")
     stand_in("python3", '#!/bin/sh\nmkdir -p "$HOME/.local/bin" && cp "$(command -v uv)" "$HOME/.local/bin/"\n')
     yield folder
     if (folder / "vm").exists():
@@ -109,10 +111,19 @@ def test_a_preempted_vm_is_made_again_and_the_run_goes_on_from_the_bucket(cloud,
     assert (kept(cloud) / "report.html").exists() and not (cloud / "state").exists()
 
 
+def test_on_a_slice_of_several_hosts_all_run_and_the_first_copies(cloud, launch):
+    arguments = [*ALL, "--type", "v5litepod-16", "--", "--workdir", "runs/demo"]
+    done = launch("tpu_vm.sh", *arguments, WORKERS="4", COUNTED=str(cloud / "counted"))
+    assert done.returncode == 0 and calls(cloud) == [*FIRST, "delete"], done.stderr
+    assert sorted((cloud / "counted").read_text().split()) == ["0", "1", "2", "3"]
+    assert (kept(cloud) / "report.html").read_text() == "--workdir runs/demo --config.device.processes=0"
+    assert (kept(cloud) / "begun").read_text() == "0\n"
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupt_saves_copies_and_deletes(cloud, begin, wait_for, number):
     process = begin("tpu_vm.sh", *ALL, "--seconds", "300", "--", "--workdir", "runs/demo")
-    there = cloud / "vm" / "jaxstroke" / "runs" / "demo" / "number"
+    there = cloud / "vm" / "0" / "jaxstroke" / "runs" / "demo" / "number"
     wait_for(lambda: there.exists() and there.read_text() >= "2", process)
     process.send_signal(number)
     output = process.communicate(timeout=120)[0]
@@ -136,11 +147,11 @@ def test_a_vm_that_cannot_be_made_ends_at_once(cloud, launch):
 
 def test_what_could_not_be_copied_is_not_deleted(cloud, begin, wait_for):
     process = begin("tpu_vm.sh", *ALL, "--seconds", "300", "--", "--workdir", "runs/demo")
-    wait_for((cloud / "vm" / "jaxstroke" / "runs" / "demo" / "number").exists, process)
+    wait_for((cloud / "vm" / "0" / "jaxstroke" / "runs" / "demo" / "number").exists, process)
     (cloud / "bucket-is-closed").touch()
     output = process.communicate(timeout=120)[0]
     assert process.returncode == 1 and "which is not deleted" in output
-    assert calls(cloud) == FIRST and (cloud / "vm" / "jaxstroke" / "runs" / "demo" / "report.html").exists()
+    assert calls(cloud) == FIRST and (cloud / "vm" / "0" / "jaxstroke" / "runs" / "demo" / "report.html").exists()
 
 
 def test_a_bucket_that_cannot_be_written_ends_before_the_program(cloud, launch):
@@ -153,7 +164,7 @@ def test_run_follows_a_program_that_already_runs(cloud, begin, launch, wait_for)
     """The connection or the laptop is lost: the program goes on, and the same command finds it."""
     arguments = ["run", *ALL[1:], "--", "--workdir", "runs/demo"]
     process = begin("tpu_vm.sh", *arguments)
-    there = cloud / "vm" / "jaxstroke" / "runs" / "demo" / "begun"
+    there = cloud / "vm" / "0" / "jaxstroke" / "runs" / "demo" / "begun"
     wait_for(there.exists, process)
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=60) == 130 and (cloud / "state").exists()
@@ -168,8 +179,8 @@ def test_run_follows_a_program_that_already_runs(cloud, begin, launch, wait_for)
     [
         (["begin"], "begin with create"),
         (["all", "--name", "vm"], "--zone"),
-        (["all", *VM[:-1], "v5litepod-16"], "not one host"),
-        (["all", *VM[:-1], "v6e-256"], "not one host"),
+        (["all", *VM[:-1], "v5e-8"], "--type v5e-8 is unknown"),
+        (["all", *VM[:-2]], "--type is missing"),
         (["all", *VM, "--", "--workdir", "runs/x"], "--bucket"),
         (["all", *VM, "--bucket", BUCKET, "--", "--config", "c"], "--workdir is missing"),
         (["all", *VM, "--bucket", BUCKET, "--", "--workdir=/runs/x"], "below the checkout"),
