@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from jaxstroke import config as settings
+from jaxstroke import ranges
 from jaxstroke.errors import InputError, nearest
 
 CHOICES = {
@@ -19,11 +20,6 @@ CHOICES = {
     "benchmark.kind": ("train", "predict", "feed"),
     "benchmark.source": ("synthetic", "records"),
 }
-POSITIVE = (
-    "split.folds", "split.repeats", "model.hidden", "optimizer.learning_rate", "train.batch_size", "train.accumulation", "train.epochs",
-    "train.patience", "evaluate.bootstrap", "evaluate.batch_size", "evaluate.comparators.penalty", "model.fusion_penalty", "device.run",
-    "device.space", "optimizer.epsilon", "optimizer.trust", "benchmark.steps", "train.ahead",
-)  # fmt: skip
 ENCODED = ("ich_multitask",)  # networks whose encoder is `model.encoder`
 OWN_ENCODER = ("mri_cnn_lstm", "clinical_mlp")
 AXES_OF_KIND = {"volume": 3, "sequence": 2}
@@ -67,26 +63,11 @@ ENCODER_INPUTS = {
 
 def check(config):
     """Raise InputError naming the first key that cannot be right, and what it could be."""
+    ranges.check(config)
     for key, known in CHOICES.items():
         value = at(config, key)
         if value not in known:
             raise InputError(f"config.{key} = '{value}' is unknown.{nearest(value, known)}")
-    for key in POSITIVE:
-        if not at(config, key) > 0:
-            raise InputError(f"config.{key} = {at(config, key)} must be above 0")
-    for key in ("optimizer.momentum", "train.smoothing", "split.inner_share", "cohort.max_failed_share"):
-        if not 0 <= at(config, key) < 1:
-            raise InputError(f"config.{key} = {at(config, key)} must be at least 0 and below 1")
-    if len(config.model.dropout) != 2 or not all(0 <= rate < 1 for rate in config.model.dropout):
-        raise InputError(f"config.model.dropout = {config.model.dropout} must be two rates, at least 0 and below 1")
-    if len(config.optimizer.betas) != 2 or not all(0 <= beta < 1 for beta in config.optimizer.betas):
-        raise InputError(f"config.optimizer.betas = {config.optimizer.betas} must be two numbers, at least 0 and below 1")
-    if config.optimizer.weight_decay < 0:
-        raise InputError(f"config.optimizer.weight_decay = {config.optimizer.weight_decay} must not be below 0")
-    if config.benchmark.warmup < 0:
-        raise InputError(f"config.benchmark.warmup = {config.benchmark.warmup} must not be below 0")
-    if not config.train.seeds:
-        raise InputError("config.train.seeds is empty: name at least one, such as (0,)")
     check_tasks(config)
     check_names(config)
     check_network(config)
@@ -96,8 +77,6 @@ def check(config):
 def at(config, key: str):
     """The value of a dotted key."""
     for part in key.split("."):
-        if part not in config:
-            raise InputError(f"config.{key} is missing: the config is of another version of jaxstroke; begin a new --workdir with --config")
         config = config[part]
     return config
 

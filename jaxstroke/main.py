@@ -13,7 +13,6 @@ from etils import epath
 from ml_collections.config_flags import config_flags
 
 from jaxstroke import check, compilations, full_disk, restart
-from jaxstroke import config as settings
 from jaxstroke import workdir as work
 from jaxstroke.errors import InputError, Stopped, nearest
 
@@ -35,9 +34,9 @@ def define(argv: list[str]) -> flags.FlagValues:
     if "config" in named:
         config_flags.DEFINE_config_file("config", None, "File with get_config, and a variant after a colon.", flag_values=values)
         return values
-    written = work.read(work.absolute(given(argv, "workdir"))) if given(argv, "workdir") else None
-    if written is not None:
-        config_flags.DEFINE_config_dict("config", settings.from_json(written["config"]), "The workdir's config.", flag_values=values)
+    trained = work.trained_config(work.absolute(given(argv, "workdir"))) if given(argv, "workdir") else None
+    if trained is not None:
+        config_flags.DEFINE_config_dict("config", trained, "The workdir's config.", flag_values=values)
     return values
 
 

@@ -6,7 +6,7 @@ import pathlib
 import pytest
 
 ROOMS = (
-    "errors", "config", "check", "workdir", "compilations", "restart", "full_disk", "cohort", "preprocess", "feed", "models",
+    "errors", "config", "ranges", "check", "workdir", "compilations", "restart", "full_disk", "cohort", "preprocess", "feed", "models",
     "evaluation", "training", "benchmark", "main",
 )  # fmt: skip
 ALONE = {"evaluation": {"errors"}}  # no other room, no JAX: reports are made where no accelerator library is

@@ -42,7 +42,7 @@ def test_differences_name_the_leaf():
     [
         ("train.imbalance", "weight", "weights"),
         ("split.kind", "kfolds", "kfold"),
-        ("train.epochs", 0, "above 0"),
+        ("train.epochs", 0, "1 to 100000"),
         ("train.seeds", (), "seeds"),
         ("model.images", ("dwi", "t1"), "'t1'"),
         ("model.clinical", ("nihs",), "nihss"),

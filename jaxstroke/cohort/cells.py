@@ -126,16 +126,18 @@ def files(cell: str, base: str, missing: frozenset[str]) -> tuple[str, ...]:
 
 
 def _inside(path: epath.Path) -> list[str]:
-    """The files of a folder in natural order, hidden ones left out; the path itself where it is no folder or an empty one."""
-    if not path.is_dir():
-        return [str(path)]
-    inside = [entry for entry in path.iterdir() if not entry.name.startswith(".") and not entry.is_dir()]
+    """The files of a folder in natural order, hidden ones left out; the path itself where it is no folder, an empty or a closed one."""
+    try:
+        inside = [entry for entry in path.iterdir() if not entry.name.startswith(".") and not entry.is_dir()] if path.is_dir() else []
+    except Exception:  # OSError; of a bucket, whatever its library raises: who reads the path says so with patient and image
+        inside = []
     return [str(entry) for entry in sorted(inside, key=lambda entry: natural(entry.name))] or [str(path)]
 
 
 def natural(name: str) -> list:
-    """Sort key under which `slice10` follows `slice9`."""
-    return [(int(part), "") if part.isdecimal() else (-1, part.lower()) for part in re.split(r"(\d+)", name) if part] + [(-2, name)]
+    """Sort key under which `slice10` follows `slice9`. Of two numbers without leading zeros the longer one is larger."""
+    parts = [part.lstrip("0") if part.isdecimal() else part for part in re.split(r"([0-9]+)", name) if part]
+    return [(len(part), part) if part.isdecimal() or not part else (-1, part.lower()) for part in parts] + [(-2, name)]
 
 
 def written(cell: str, root: str, missing: frozenset[str]) -> str:

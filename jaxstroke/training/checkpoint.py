@@ -64,8 +64,15 @@ class Finished:
         self.checkpointer.wait_until_finished()
 
     def load(self, run_id: str, like):
-        """Variables as numpy arrays. like: abstract ones of one run, without shardings."""
-        return jax.tree.map(np.asarray, self.checkpointer.restore(self.folder / run_id, like))
+        """Variables as numpy arrays. like: abstract ones of one run, without shardings. InputError where they cannot be read as such."""
+        try:
+            return jax.tree.map(np.asarray, self.checkpointer.restore(self.folder / run_id, like))
+        except Exception as error:  # of orbax, of what it reads with, or of the json files between
+            reason = (str(error).splitlines() or [""])[0][:200]
+            raise InputError(
+                f"{self.folder / run_id} cannot be read ({type(error).__name__}: {reason}): it is damaged, or of another version of "
+                "jaxstroke. Restore the folder, or train again in a new --workdir"
+            ) from None
 
     def close(self):
         self.checkpointer.close()

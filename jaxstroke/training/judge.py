@@ -35,7 +35,7 @@ def judge(engine: Engine, config, todo: list[runs.Run], numbers: dict[str, dict]
     frame = calibration.add_recalibrated(pd.concat(blocks, ignore_index=True))
     kept["decisions"] = calibration.decisions(frame)
     kept["patients"] = sorted({unit.patient for unit in loaded.units})
-    work.write_json(workdir / "model.json", kept)
+    work.write_sealed(workdir / "model.json", kept)
     predictions.write(workdir / "predictions.csv", frame)
     return frame
 

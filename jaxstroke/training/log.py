@@ -25,14 +25,7 @@ class Log:
         """Whole lines only: the last one may be half written after a kill."""
         if not self.path.exists():
             return []
-        found = []
-        for line in self.path.read_text().splitlines():
-            try:
-                json.loads(line)
-            except json.JSONDecodeError:
-                continue
-            found.append(line)
-        return found
+        return [line for line in self.path.read_bytes().decode(errors="replace").splitlines() if is_whole(line)]
 
     def write(self, line: dict):
         with self.path.open("a") as file:
@@ -47,3 +40,17 @@ class Log:
 
     def close(self):
         self.board.close()
+
+
+def is_whole(line: str) -> bool:
+    """Whether a line is as `progress.epoch_line` wrote it."""
+    try:
+        values = json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    losses = [values.get(kind) for kind in ("train_loss", "val_loss")] if isinstance(values, dict) else [None]
+    return (
+        all(isinstance(one, dict) and all(isinstance(value, int | float) for value in one.values()) for one in losses)
+        and isinstance(values.get("run"), str)
+        and all(isinstance(values.get(name), int) for name in ("chunk", "epoch"))
+    )

@@ -32,7 +32,7 @@ def predict(config, workdir: epath.Path, cohort_table: str, output: str):
             config.cohort.recipe, config.cohort.table = "table", cohort_table
     elif all(config.cohort[key] == written["config"]["cohort"][key] for key in ("root", "table")):
         raise InputError("predict needs new patients: --cohort new.csv, or --config.cohort.root=FOLDER for a public cohort's recipe")
-    kept = work.read_json(workdir / "model.json")
+    kept = work.read_sealed(workdir / "model.json", f"--mode evaluate --workdir {workdir} writes it again")
     folder = workdir / "external" / work.digest([str(work.absolute(path)) for path in (config.cohort.table, config.cohort.root)])[:12]
     folder.mkdir(parents=True, exist_ok=True)
     loaded = new_patients(config, workdir, folder, clinical.from_json(kept["schema"]))
