@@ -6,7 +6,10 @@ from jaxstroke import config as settings
 from jaxstroke import ranges
 from jaxstroke.errors import InputError, nearest
 
+ENCODED = ("ich_multitask",)  # networks whose encoder is `model.encoder`
+OWN_ENCODER = ("mri_cnn_lstm", "clinical_mlp")
 CHOICES = {
+    "model.name": (*OWN_ENCODER, *ENCODED),  # what builds them is models.MODELS
     "split.kind": ("kfold", "given", "group", "temporal", "official"),
     "model.norm": ("batch", "group"),
     "model.fusion": ("poe", "scalar", "learned", "mean", "stacked", "none"),
@@ -20,8 +23,6 @@ CHOICES = {
     "benchmark.kind": ("train", "predict", "feed"),
     "benchmark.source": ("synthetic", "records"),
 }
-ENCODED = ("ich_multitask",)  # networks whose encoder is `model.encoder`
-OWN_ENCODER = ("mri_cnn_lstm", "clinical_mlp")
 AXES_OF_KIND = {"volume": 3, "sequence": 2}
 LOSS_OF_RULE = {"ordinal": "ordinal"}  # every other rule makes a binary label
 
@@ -153,8 +154,6 @@ def check_encoder(config):
         if config.model.remat or config.model.norm != "batch":
             raise InputError(f"config.model.remat and config.model.norm are of encoders by name; '{network}' has its own, without a norm")
         return
-    if network not in ENCODED:
-        return  # models.build names the known ones
     if network == "ich_multitask":
         kinds = [config.images[name].kind for name in images]
         if kinds != ["volume"] or config.model.fusion != "none":

@@ -5,6 +5,7 @@ Upper bounds are far above what anyone trains with: they catch a digit too many,
 
 import math
 
+from etils import epath
 from ml_collections import ConfigDict
 
 from jaxstroke import config as settings
@@ -23,6 +24,7 @@ RANGES = {
     "evaluate.batch_size": (1, 2**16), "evaluate.comparators.penalty": (TINY, 1e12), "device.run": (1, 2**16), "device.data": (0, 2**16),
     "device.space": (1, 2**16), "benchmark.steps": (1, 10**6), "benchmark.warmup": (0, 10**6),
 }  # fmt: skip
+PATHS = ("cohort.root", "cohort.table", "cohort.records", "device.cache")
 BELOW_ONE = ("optimizer.momentum", "train.smoothing", "split.inner_share", "cohort.max_failed_share")
 # Key: type, range and least and largest number of entries of a tuple.
 TUPLES = {
@@ -44,7 +46,7 @@ IMAGE_CHOICES = {
     "channels": (1, 3),
     "normalise": ("zscore", "window", "percentile", "mask", "photograph", "none"),  # preprocess.normalise.NORMALISE
 }
-MOST_VALUES = 2**27  # of an image as it is stored
+MOST_VALUES = 2**26  # of an image as it is stored: 512 x 512 x 256
 MOST_ROWS = 2**20  # of an update
 MOST_RUNS = 100_000
 WORDS = {bool: "True or False", int: "a whole number", float: "a number", str: "text", tuple: "a tuple, such as ('a','b') or (1,2)"}
@@ -91,6 +93,8 @@ def check_leaf(name: str, value, kind: type):
         check_type(name, value, kind)
     if key in RANGES:
         check_range(name, value, RANGES[key])
+    if key in PATHS and "://" in value:
+        check_bucket(name, value)
     if key in BELOW_ONE and not 0 <= value < 1:
         raise InputError(f"{name} = {value} must be at least 0 and below 1")
 
@@ -100,6 +104,14 @@ def check_type(name: str, value, kind: type):
     fits = isinstance(value, (int, float) if kind is float else kind) and (kind is bool or not isinstance(value, bool))
     if not fits or (kind is str and "\0" in value):
         raise InputError(f"{name} = {shown(value)} must be {WORDS[kind]}")
+
+
+def check_bucket(name: str, value: str):
+    """A kind of bucket that etils knows; whether it can be reached shows when it is used."""
+    try:
+        epath.Path(value)
+    except KeyError:
+        raise InputError(f"{name} = {shown(value)} is no kind of bucket that is read here: gs://, s3:// and the like") from None
 
 
 def check_range(name: str, value, limits: tuple[float, float]):
@@ -141,6 +153,9 @@ def check_open(config):
     for task, loss in config.loss.items():
         check_section(f"config.loss.{task}", loss, default)
         check_range(f"config.loss.{task}.weight", loss.weight, (0, 1e6))
+    for task, outcome in config.cohort.outcomes.items():
+        if not isinstance(outcome, (tuple, list)) or len(outcome) != 3:
+            raise InputError(f"config.cohort.outcomes.{task} = {shown(outcome)} must be (column, rule, value), for example ('mrs', '>', 2)")
     for name, levels in config.clinical.categorical.items():
         check_type(f"config.clinical.categorical.{name}", tuple(levels) if isinstance(levels, list) else levels, tuple)
     for name, limits in config.cohort.ranges.items():

@@ -19,8 +19,15 @@ FORM = 1  # of sealed files: raise it when other values are written
 
 
 def absolute(path: str) -> epath.Path:
-    """A path a user wrote as an absolute one; buckets stay as they are."""
-    return epath.Path(path) if "://" in path else epath.Path(os.path.abspath(os.path.expanduser(path)))
+    """A path a user wrote as an absolute one; a bucket stays as it is, and is asked for once, as it may be out of reach."""
+    if "://" not in path:
+        return epath.Path(os.path.abspath(os.path.expanduser(path)))
+    try:
+        found = epath.Path(path)
+        found.exists()
+    except Exception as error:  # of the library that reaches this kind of bucket, or for want of one
+        raise InputError(f"{path} cannot be reached ({plain(error)}): buckets are gs://, s3:// and the like") from None
+    return found
 
 
 def read(workdir: epath.Path) -> dict | None:

@@ -1,5 +1,7 @@
 """Cells of the cohort table to values: ids, numbers, levels, labels, file paths."""
 
+import contextlib
+import os
 import posixpath
 import re
 
@@ -119,19 +121,18 @@ def files(cell: str, base: str, missing: frozenset[str]) -> tuple[str, ...]:
     found = []
     for part in (part.strip() for part in cell.split("|")):
         if part and part not in missing:
-            path = epath.Path(part).expanduser()
-            path = path if path.is_absolute() or "://" in part else epath.Path(base) / part
-            found += [str(path)] if part.lower().endswith(FILE_SUFFIXES) else _inside(path)
+            path = part if "://" in part else os.path.join(base, os.path.expanduser(part))  # an absolute one stays as it is
+            found += [path] if part.lower().endswith(FILE_SUFFIXES) else _inside(path)
     return tuple(found)
 
 
-def _inside(path: epath.Path) -> list[str]:
+def _inside(path: str) -> list[str]:
     """The files of a folder in natural order, hidden ones left out; the path itself where it is no folder, an empty or a closed one."""
-    try:
-        inside = [entry for entry in path.iterdir() if not entry.name.startswith(".") and not entry.is_dir()] if path.is_dir() else []
-    except Exception:  # OSError; of a bucket, whatever its library raises: who reads the path says so with patient and image
-        inside = []
-    return [str(entry) for entry in sorted(inside, key=lambda entry: natural(entry.name))] or [str(path)]
+    inside = []
+    if "://" in path or os.path.isdir(path):
+        with contextlib.suppress(Exception):  # OSError; of a bucket, whatever its library raises: who reads the path says so
+            inside = [entry for entry in epath.Path(path).iterdir() if not entry.name.startswith(".") and not entry.is_dir()]
+    return [str(entry) for entry in sorted(inside, key=lambda entry: natural(entry.name))] or [path]
 
 
 def natural(name: str) -> list:

@@ -27,7 +27,8 @@ LONGEST_VOXEL = 1000.0  # mm; an axis that is longer, or a thousandth of a milli
 SHORTEST_VOXEL = 0.001
 FARTHEST = 1e6  # mm of a voxel from the scanner's centre
 FLATTEST = 0.01  # of a voxel's volume to that of a box with its sides: below, two axes are one
-LARGEST_VALUE = 1e15  # squares and sums of it are still numbers in single precision
+LARGEST_VALUE = 1e15  # squares and sums of it are still numbers in single precision, and so are quotients of
+SMALLEST_VALUE = 1e-15  # the largest value of an image
 MOST_PIXELS = 10**8  # of a picture: the largest cameras have that many
 WIDE_GREY = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
 
@@ -68,8 +69,11 @@ def _check_values(array: np.ndarray):
     low, high = array.min(), array.max()
     if not np.isfinite([low, high]).all():
         raise ReadError("it holds NaN or Inf")
-    if max(-float(low), float(high)) > LARGEST_VALUE:
+    largest = max(-float(low), float(high))
+    if largest > LARGEST_VALUE:
         raise ReadError(f"it holds values beyond {LARGEST_VALUE:g}: a mark for missing voxels? Set them to 0")
+    if 0 < largest < SMALLEST_VALUE:
+        raise ReadError(f"all its values are below {SMALLEST_VALUE:g}: is the header's slope right?")
 
 
 def _volume(content: bytes) -> Image:
@@ -180,12 +184,13 @@ def _picture(content: bytes) -> Image:
     """A picture, upright by its EXIF orientation: grey (h, w, 1) uint8 or uint16, colour (h, w, 3) uint8; transparency is dropped."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # damaged EXIF blocks, large pictures
+            warnings.simplefilter("ignore")  # damaged EXIF blocks and palettes
             with PIL.Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as opened:
                 if opened.width * opened.height > MOST_PIXELS:
                     raise ReadError(f"the picture has {opened.width} x {opened.height} pixels, at most {MOST_PIXELS:,} are read: shrink it")
                 picture = PIL.ImageOps.exif_transpose(opened)
                 picture.load()
+            array = _pixels(picture)
     except ReadError:
         raise
     except PIL.UnidentifiedImageError:
@@ -194,9 +199,12 @@ def _picture(content: bytes) -> Image:
         raise ReadError(f"the picture has far more pixels than are read (at most {MOST_PIXELS:,}): shrink it") from None
     except Exception as error:
         raise ReadError(f"the picture is truncated or damaged ({type(error).__name__})") from None
+    return Image(array[..., None] if array.ndim == 2 else array, None, False)
+
+
+def _pixels(picture: PIL.Image.Image) -> np.ndarray:
+    """(h, w) or (h, w, 3): grey that is wider than a byte as it is, every other mode as uint8."""
     if picture.mode in WIDE_GREY:
         array = np.asarray(picture)
-        array = array.astype(np.uint16) if array.dtype.kind in "ui" else array.astype(np.float32)
-    else:
-        array = np.asarray(picture.convert("L" if picture.mode in ("1", "L", "LA", "La") else "RGB"))
-    return Image(array[..., None] if array.ndim == 2 else array, None, False)
+        return array.astype(np.uint16) if array.dtype.kind in "ui" else array.astype(np.float32)
+    return np.asarray(picture.convert("L" if picture.mode in ("1", "L", "LA", "La") else "RGB"))

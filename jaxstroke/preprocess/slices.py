@@ -104,7 +104,9 @@ def pictures(settings: dict, images: list) -> dict:
         full = np.iinfo(array.dtype).max if array.dtype.kind == "u" and settings["normalise"] == "photograph" else 1
         rows = volume.averaging_weights(size[1], array.shape[0], matrix[0, 0], matrix[0, 2])
         columns = volume.averaging_weights(size[2], array.shape[1], matrix[1, 1], matrix[1, 2])
-        picture = to_channels(array.astype(np.float32) / full, channels)
+        picture = array.astype(np.float32)
+        picture /= full  # in place: a large photograph takes a gigabyte
+        picture = to_channels(picture, channels)
         values[place] = np.einsum("hr,rcx,wc->hwx", rows, picture, columns, optimize=True)
         inside[place] = ((rows.sum(1)[:, None] * columns.sum(1)) > HALF)[..., None]
     steps = [{"name": "letterbox", "matrices": [m.tolist() for m in matrices]}, {"name": "slices", "index": index.tolist()}]
