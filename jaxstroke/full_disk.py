@@ -23,7 +23,11 @@ def is_cause(error: BaseException | None) -> bool:
 
 
 def keep_libraries_quiet():
-    """A library logs an error with its trace before it raises it, and one in C++ prints those of its own threads: `stop` says it once."""
+    """A library logs an error with its trace before it raises it, and one in C++ prints those of its own threads: `stop` says it once.
+
+    Of many reads at once that fail, as of a damaged checkpoint, the first is raised; asyncio would print all the others.
+    """
+    logging.getLogger("asyncio").addFilter(lambda record: "never retrieved" not in record.getMessage())
     logging.getLogger("absl").addFilter(lambda record: not (record.exc_info and is_cause(record.exc_info[1])))
     sys.unraisablehook = print_trace
 

@@ -1,6 +1,5 @@
 """How an outcome becomes a label, and how a cell becomes a number."""
 
-import math
 import operator
 import re
 
@@ -8,17 +7,18 @@ from jaxstroke.errors import InputError, nearest
 
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)  # in time linear in the cell's length
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
+LARGEST = 1e30  # of a number: sums and quotients of it still fit single precision
 RULES = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le, "==": operator.eq, "in": None, "ordinal": None}
 
 
 def number(cell: str, decimal_comma: bool = False) -> float | None:
-    """A finite number, or None where the cell is none. decimal_comma: `22,84` is 22.84 (tables delimited by ';')."""
+    """A number up to `LARGEST`, or None where the cell is none. decimal_comma: `22,84` is 22.84 (tables delimited by ';')."""
     if decimal_comma and DECIMAL_COMMA.fullmatch(cell):
         cell = cell.replace(",", ".")
     if not NUMBER.fullmatch(cell):
         return None
     value = float(cell)
-    return value if math.isfinite(value) else None
+    return value if abs(value) <= LARGEST else None
 
 
 def check_rule(task: str, outcome) -> tuple[str, str, object]:

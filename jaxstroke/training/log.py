@@ -1,9 +1,12 @@
 """What a run leaves to read: `metrics.jsonl`, one line an epoch, and TensorBoard scalars."""
 
 import json
+import logging
 
 from etils import epath
 from tensorboardX import SummaryWriter
+
+logger = logging.getLogger("jaxstroke")
 
 
 class Log:
@@ -25,7 +28,11 @@ class Log:
         """Whole lines only: the last one may be half written after a kill."""
         if not self.path.exists():
             return []
-        return [line for line in self.path.read_bytes().decode(errors="replace").splitlines() if is_whole(line)]
+        lines = self.path.read_bytes().decode(errors="replace").splitlines()
+        broken = sum(not is_whole(line) for line in lines[:-1])
+        if broken:
+            logger.warning("%d lines of %s are damaged and left out: learning curves lack these epochs", broken, self.path)
+        return [line for line in lines if is_whole(line)]
 
     def write(self, line: dict):
         with self.path.open("a") as file:

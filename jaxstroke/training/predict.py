@@ -24,8 +24,10 @@ logger = logging.getLogger("jaxstroke")
 def predict(config, workdir: epath.Path, cohort_table: str, output: str):
     """Score patients without outcomes by the ensemble of the folds: `--cohort new.csv`, or the config's recipe on another root."""
     written = work.read(workdir)
-    if written is None or not (workdir / "model.json").exists():
+    if written is None:
         raise InputError(f"{workdir} holds no trained run: train first with --mode train")
+    if not (workdir / "model.json").exists():
+        raise InputError(f"{workdir} has no model.json: it is not trained to the end, or the file was lost; --mode train writes it")
     work.check_same(workdir, config)
     if cohort_table:
         with config.unlocked():

@@ -62,7 +62,8 @@ def line_ends(content: bytes, draw: random.Random) -> tuple[bytes, str]:
 def other(content: bytes, draw: random.Random) -> tuple[bytes, str]:
     """Something else under that name."""
     kinds = {
-        "nothing": b"", "text": b"this is no such file\n" * 40, "a page": b"<!DOCTYPE html><html>404 not found</html>", "noise": draw.randbytes(2000),
+        "nothing": b"", "text": b"this is no such file\n" * 40, "a page": b"<!DOCTYPE html><html>404 not found</html>",
+        "noise": draw.randbytes(2000),
         "zeros": bytes(4000), "a zip": b"PK\x03\x04" + draw.randbytes(500), "a DICOM file": bytes(128) + b"DICM" + draw.randbytes(900),
         "a git-lfs pointer": b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
     }  # fmt: skip

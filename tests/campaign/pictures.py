@@ -11,6 +11,7 @@ import mutations
 import numpy as np
 import PIL.Image
 
+SIZES = ((65535, 65535), (2**31 - 1, 1), (1, 2**31 - 1), (12_000, 12_000), (0, 5), (2**32 - 1, 2**32 - 1), (20_000, 9000))
 REAL = ("fundus-skimage/microaneurysms.png", "soop/views/*_axial.jpg")
 
 
@@ -73,7 +74,7 @@ def change_chunks(content: bytes, draw: random.Random) -> tuple[bytes, str]:
         place += 12 + length
     what = draw.choice(("size", "depth", "data", "order", "gone", "twice", "text", "length"))
     if what == "size":
-        size = draw.choice(((65535, 65535), (2**31 - 1, 1), (1, 2**31 - 1), (12_000, 12_000), (0, 5), (2**32 - 1, 2**32 - 1), (20_000, 9000)))
+        size = draw.choice(SIZES)
         chunks[0] = (b"IHDR", struct.pack(">II", *size) + chunks[0][1][8:])
         words = f"claims {size[0]} x {size[1]} pixels"
     elif what == "depth":

@@ -58,7 +58,7 @@ def check(record: dict, settings: dict) -> str:
     records.decode(records.encode(record))
     reason = record["reason"]
     if record["missing"]:
-        return "a refusal without a reason" if not reason else "a reason nobody thought of" if reason.startswith("could not be used") else ""
+        return "" if reason and not reason.startswith("could not be used") else "a refusal without a reason that somebody thought of"
     values = record["array"].astype(np.float64) * record["scale"] + record["offset"]
     if record["array"].shape != (*settings["shape"], settings["channels"]) or record["array"].dtype != settings["dtype"]:
         return f"an array of {record['array'].shape} {record['array'].dtype}"

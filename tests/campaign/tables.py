@@ -7,15 +7,17 @@ import random
 import mutations
 
 HEADER = (
-    "patient_id", "dwi", "adc", "flair", "tmax", "age", "nihss", "sex", "mrs", "fold", "date", "part", "centre", "report",
+    "patient_id", "dwi", "adc", "flair", "tmax", "age", "nihss", "glucose", "sex", "mrs", "fold", "date", "part", "centre", "report",
 )  # fmt: skip
 CELLS = (
-    "", "n/a", "NA", "-", "?", "inf", "-inf", "nan", "NaN", "1e400", "-1e400", "1e-400", "1e308", "0x10", "1_000", "1 000", "１２", "²", "--5",
-    "+5", "5.", ".5", "1,5", "1.234,5", "89+", ">80", "=1+1", "TRUE", "2021-05-31", "31.05.2021", "2021-13-45", "0000-00-00", "99999-01-01",
-    "'", '"', '""', 'a "quoted" word', "a\nb", "a\r\nb", "a;b", "a,b", "a\tb", "a|b", "|", "||||", " 007 ", "007", "7", "0", "-1", "1.0", "é",
-    "😀", "\u202etxt", "\x1b[31mred", "\x07", "\u2028", "\x85", "\xa0", "\ufeff", "~/x.nii", "~nobody/x.nii", "~nobody/x", "gs://bucket/x.nii",
-    "gs://bucket/folder", "s3://bucket/x", "hf://datasets/x", "foo://bar", "http://host/x.nii.gz", "file:///x.nii", "/dev/zero", "/dev/null",
-    "/dev", "/", ".", "..", "../../../etc/passwd", "C:\\scans\\1.nii", "\\\\host\\share", "con", "*", "$HOME/x.nii", "%s%n", "{0}", "None",
+    "", "n/a", "NA", "-", "?", "inf", "-inf", "nan", "NaN", "1e400", "-1e400", "1e-400", "1e308", "1e39", "0x10", "1_000", "1 000",
+    "１２", "²",
+    "--5", "+5", "5.", ".5", "1,5", "1.234,5", "89+", ">80", "=1+1", "TRUE", "2021-05-31", "31.05.2021", "2021-13-45", "0000-00-00",
+    "99999-01-01", "'", '"', '""', 'a "quoted" word', "a\nb", "a\r\nb", "a;b", "a,b", "a\tb", "a|b", "|", "||||", " 007 ", "007", "7", "0",
+    "-1", "1.0", "é", "😀", "\u202etxt", "\x1b[31mred", "\x07", "\u2028", "\x85", "\xa0", "\ufeff", "~/x.nii", "~nobody/x.nii", "~nobody/x",
+    "gs://bucket/x.nii", "gs://bucket/folder", "s3://bucket/x", "hf://datasets/x", "foo://bar", "http://host/x.nii.gz", "file:///x.nii",
+    "/dev/zero", "/dev/null", "/dev", "/", ".", "..", "../../../etc/passwd", "C:\\scans\\1.nii", "\\\\host\\share", "con", "*",
+    "$HOME/x.nii", "%s%n", "{0}", "None",
     "x" * 300, "x" * 300 + ".nii", "x/" * 5000, "x" * 10**6, "9" * 100, "9" * 10_000, "9" * 200_000 + "x", "1e" + "9" * 5000, "0" * 5000,
     ("word " * 200_000).strip(),
 )  # fmt: skip
@@ -30,7 +32,7 @@ def rows(count: int = 16) -> list[list[str]]:
     found = []
     for number in range(count):
         paths = [f"{name}/{number:03d}.nii.gz" for name in HEADER[1:5]]
-        clinical = [str(50 + number), str(number % 20), "FM"[number % 2], str(number % 7)]
+        clinical = [str(50 + number), str(number % 20), f"{5 + number / 8}", "FM"[number % 2], str(number % 7)]
         split = [str(number % 4), f"2021-0{1 + number % 9}-11", ("train", "train", "val", "test")[number % 4], f"centre {number % 3}"]
         found.append([f"{number:03d}", *paths, *clinical, *split, f"report of patient {number}, old and small"])
     return found

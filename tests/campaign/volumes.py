@@ -19,7 +19,8 @@ NUMBERS = (0, -1, 1, 2, 3, 7, 8, 16, 255, 256, 348, 512, 1536, 1792, 2048, 2304,
 REALS = (0.0, -0.0, 1.0, -1.0, 1e-45, 1e-30, 1e-9, 0.5, 255.0, 352.0, 353.5, 1e6, 1e30, -1e38, 3e38, np.nan, np.inf, -np.inf)
 DIMENSIONS = {
     "10^9 voxels": (3, 1000, 1000, 1000, 1, 1, 1, 1), "10^9 voxels in one plane": (3, 32000, 32000, 1, 1, 1, 1, 1),
-    "10^18 voxels": (4, 32767, 32767, 32767, 32767, 1, 1, 1), "10^31 voxels": (7, *[32767] * 7), "32767 slices": (3, 1, 1, 32767, 1, 1, 1, 1),
+    "10^18 voxels": (4, 32767, 32767, 32767, 32767, 1, 1, 1), "10^31 voxels": (7, *[32767] * 7),
+    "32767 slices": (3, 1, 1, 32767, 1, 1, 1, 1),
     "9000 time points": (4, 1, 1, 1, 9000, 1, 1, 1), "seven axes": (7, 30, 30, 10, 1, 1, 1, 1), "five axes": (5, 30, 30, 5, 1, 2, 1, 1),
     "one voxel": (3, 1, 1, 1, 1, 1, 1, 1), "a line": (3, 9000, 1, 1, 1, 1, 1, 1), "no voxel": (3, 30, 0, 10, 1, 1, 1, 1),
     "a negative axis": (3, 30, -30, 10, 1, 1, 1, 1), "no axes": (0, 30, 30, 10, 1, 1, 1, 1), "two axes": (2, 30, 30, 1, 1, 1, 1, 1),
@@ -56,7 +57,8 @@ def generated() -> dict[str, bytes]:
         "NIfTI-2": written(head(np.int16), nibabel.Nifti2Image), "scaled": written(head(np.int16), slope=0.01),
         "with a note": written(head(np.uint16), note=b"a note " * 9), "time series": written(np.stack([head(np.int16)] * 3, -1)),
         "complex": written(head(np.complex64)), "colour": written(colour), "HU": written(head(np.int16) * 10 - 1000),
-        "pair": plain[:344] + b"ni1\0" + plain[348:], "Analyze": plain[:344] + bytes(4) + plain[348:], "plane": written(head(np.int16)[:, :, 4]),
+        "pair": plain[:344] + b"ni1\0" + plain[348:], "Analyze": plain[:344] + bytes(4) + plain[348:],
+        "plane": written(head(np.int16)[:, :, 4]),
     }  # fmt: skip
 
 
@@ -95,9 +97,9 @@ def make(seed: int, number: int, data: str = "") -> tuple[str, bytes, str]:
 
 def change_header(content: bytes, draw: random.Random) -> tuple[bytes, str]:
     """One to three fields of the header set to something extreme, in the byte order of the file."""
-    order = "<" if content[:4] in (b"\x5c\x01\0\0", b"\x1c\x02\0\0") else ">"
-    kind = nibabel.Nifti2Header if 540 in (int.from_bytes(content[:4], "little"), int.from_bytes(content[:4], "big")) else nibabel.Nifti1Header
-    dtype = kind.template_dtype.newbyteorder(order)
+    order = "<" if content[1] else ">"  # 348 and 540 have their second byte set in one order alone
+    size = int.from_bytes(content[:4], "little" if order == "<" else "big")
+    dtype = {348: nibabel.Nifti1Header, 540: nibabel.Nifti2Header}[size].template_dtype.newbyteorder(order)
     header = np.frombuffer(content[: dtype.itemsize], dtype).copy()
     words = []
     for _ in range(draw.choice((1, 1, 2, 3))):
