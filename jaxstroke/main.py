@@ -21,6 +21,7 @@ from jaxstroke.errors import InputError, Stopped, nearest
 
 MODES = ("train", "prepare", "evaluate", "report", "predict", "benchmark")
 LONGEST = 10_000  # characters of a message
+LONG_WORD = re.compile(r"(\S{200})\S{200,}")  # a damaged cell, file name or value
 logger = logging.getLogger("jaxstroke")
 
 
@@ -206,7 +207,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def refuse(message: str) -> int:
-    """One message, an overlong cell or list in it cut, and the exit code."""
+    """One message, an overlong word or list in it cut, and the exit code."""
+    message = LONG_WORD.sub(r"\1...", message)
     print(f"error: {message if len(message) <= LONGEST else f'{message[:LONGEST]} ...'}", file=sys.stderr)
     return 2
 

@@ -46,6 +46,7 @@ IMAGE_CHOICES = {
     "channels": (1, 3),
     "normalise": ("zscore", "window", "percentile", "mask", "photograph", "none"),  # preprocess.normalise.NORMALISE
 }
+LONGEST_PATH = 4096
 MOST_VALUES = 2**26  # of an image as it is stored: 512 x 512 x 256
 MOST_ROWS = 2**20  # of an update
 MOST_RUNS = 100_000
@@ -93,8 +94,8 @@ def check_leaf(name: str, value, kind: type):
         check_type(name, value, kind)
     if key in RANGES:
         check_range(name, value, RANGES[key])
-    if key in PATHS and "://" in value:
-        check_bucket(name, value)
+    if key in PATHS:
+        check_path(name, value)
     if key in BELOW_ONE and not 0 <= value < 1:
         raise InputError(f"{name} = {value} must be at least 0 and below 1")
 
@@ -106,8 +107,10 @@ def check_type(name: str, value, kind: type):
         raise InputError(f"{name} = {shown(value)} must be {WORDS[kind]}")
 
 
-def check_bucket(name: str, value: str):
-    """A kind of bucket that etils knows; whether it can be reached shows when it is used."""
+def check_path(name: str, value: str):
+    """No longer than a system allows, and of a kind of bucket that etils knows; whether it can be reached shows when it is used."""
+    if len(value) > LONGEST_PATH:
+        raise InputError(f"{name} = {shown(value)} is too long for a path")
     try:
         epath.Path(value)
     except KeyError:

@@ -50,6 +50,10 @@ def first_leaf_changed(tree, change: Callable):
     return jax.tree.unflatten(structure, [change(np.asarray(leaves[0])), *leaves[1:]])
 
 
+def halved(tree):
+    return jax.tree.map(lambda x: np.asarray(x).astype(np.float16), tree)
+
+
 def without_a_part(tree: dict) -> dict:
     variables = tree["variables"]
     kept = sorted(variables["params"])[1:]
@@ -62,7 +66,7 @@ OTHERS: dict[str, Callable[[pathlib.Path, dict], None]] = {
     "a network with one more array": lambda folder, tree: saved(folder, tree | {"more": np.zeros(3)}),
     "a network of another shape": lambda folder, tree: saved(folder, first_leaf_changed(tree, lambda x: np.zeros((*x.shape, 2), x.dtype))),
     "a network with other values": lambda folder, tree: saved(folder, first_leaf_changed(tree, lambda x: x + np.ones((), x.dtype))),
-    "a network in half precision": lambda folder, tree: saved(folder, jax.tree.map(lambda x: np.asarray(x).astype(np.float16), tree)),
+    "a network in half precision": lambda folder, tree: saved(folder, tree | {"variables": halved(tree["variables"])}),
     "a network without its checksum": lambda folder, tree: saved(folder, tree["variables"]),
     "no arrays of a network": lambda folder, tree: saved(folder, {"other": np.zeros(3)}),
     "a file in place of a network": lambda folder, tree: (shutil.rmtree(folder), folder.write_bytes(b"weights")),

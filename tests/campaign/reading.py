@@ -17,6 +17,7 @@ import time
 import traceback
 import warnings
 
+import memory
 import mutations
 import numpy as np
 import pictures
@@ -82,9 +83,8 @@ def attempt(kind: str, seed: int, number: int, data: str, folder: pathlib.Path) 
     except (Exception, mutations.TooSlow):
         fault = traceback.format_exc()
     path.unlink()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     said = {"number": number, "words": f"{words} [settings {number % len(SETTINGS)}]", "reason": reason, "fault": fault}
-    return said | {"seconds": round(time.monotonic() - began, 2), "megabytes": peak}
+    return said | {"seconds": round(time.monotonic() - began, 2), "megabytes": memory.peak()}
 
 
 def main():
