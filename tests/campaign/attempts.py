@@ -18,6 +18,7 @@ from jaxstroke.errors import InputError
 HERE = pathlib.Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 SEED = int(os.environ.get("CAMPAIGN_SEED", "0"))  # another one gives other inputs
+TIMES = int(os.environ.get("CAMPAIGN_TIMES", "1"))  # as many inputs
 NUMBER = os.environ.get("CAMPAIGN_NUMBER")  # one input alone, to see a fault again
 SECONDS = 60  # an input may take
 TRIED: dict[str, dict[str, int]] = {}  # kind of input: what became of it: how many
@@ -77,7 +78,7 @@ def fault_of(said: Said, names: tuple[str, ...]) -> str:
 
 def numbers(count: int) -> list[int]:
     """The inputs to try."""
-    return list(range(count)) if NUMBER is None else [int(NUMBER)]
+    return list(range(count * TIMES)) if NUMBER is None else [int(NUMBER)]
 
 
 def note(kind: str, outcome: str):

@@ -47,7 +47,7 @@ def change(content: dict, draw: random.Random) -> tuple[bytes, str]:
 
 def change_at(content, path: tuple, draw: random.Random):
     """The document with the value at a path changed, and how."""
-    value = draw.choice(VALUES)
+    value = copy.deepcopy(draw.choice(VALUES))
     if not path:
         return value, f"= {shown(value)}"
     parent = content

@@ -1,6 +1,7 @@
 """Bad input, thousands of it: whatever a user's files hold, each is used or refused by name. No traceback, no hang, no memory blow-up.
 
-The quick suite takes a small share, the slow one over 2,000 inputs. `CAMPAIGN_SEED=1` tries others; a fault says how to see it again.
+The quick suite takes a small share, the slow one over 2,000 inputs. `CAMPAIGN_SEED=1` tries others and `CAMPAIGN_TIMES=10` ten times as
+many; a fault says how to see it again.
 """
 
 import pathlib
@@ -21,12 +22,14 @@ from etils import epath
 import configs
 from jaxstroke.cohort import splits, table
 from jaxstroke.preprocess import clinical
+from jaxstroke.preprocess.prepare import load_arrays, load_table, prepare
 from jaxstroke.training import checkpoint
 
 COUNTS = {
-    "volumes": 1200, "pictures": 400, "tables": 500, "configs": 400, "splits": 250, "workdirs": 210, "networks": 150, "checkpoints": 40,
+    "volumes": 1200, "pictures": 400, "tables": 500, "configs": 400, "splits": 250, "records": 150, "workdirs": 210, "networks": 150,
+    "checkpoints": 40,
 }  # fmt: skip
-SHARE = {"volumes": 150, "pictures": 50, "tables": 40, "configs": 40, "splits": 30}
+SHARE = {"volumes": 150, "pictures": 50, "tables": 40, "configs": 40, "splits": 30, "records": 20}
 LEAST = 2000
 SPLITS = (("kfold", ""), ("given", "fold"), ("temporal", "date"), ("official", "part"), ("group", ""))
 
@@ -99,6 +102,39 @@ def small_cohort(config_file, folder: pathlib.Path):
     with config.unlocked():
         config.cohort.table, config.split.folds, config.split.inner_folds = str(folder / "table.csv"), 2, 2
     return config, table.read_cohort(config, folder)
+
+
+@share
+def test_records(amount, config_file, scans, tmp_path):
+    """Damaged records are refused by name or made again: what a network sees is what was prepared."""
+    config, faults = config_file.get_config("own"), []
+    with config.unlocked():
+        config.cohort.table, config.cohort.workers, config.model.images = str(scans / "my.csv"), 1, ("dwi", "adc")
+        for name in config.model.images:
+            config.images[name].shape, config.images[name].spacing = (3, 8, 8), (40.0, 24.0, 24.0)
+    folder, whole = tmp_path / "records", tmp_path / "whole"
+    good = prepared_arrays(config, folder)
+    folder.rename(whole)
+    for number in attempts.numbers(amount["records"]):
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(whole, folder)
+        words = networks.damage(folder, mutations.chance("records", attempts.SEED, number))
+        said = attempts.call(read_as_prepared, config, folder, good)
+        attempts.note("records", attempts.outcome_of(said))
+        faults += told("records", number, words, attempts.fault_of(said, (str(folder),)))
+    held(faults)
+
+
+def prepared_arrays(config, folder: pathlib.Path) -> list:
+    """Everything that records hold, in the order of the table."""
+    cohort = table.read_cohort(config, folder.parent)
+    found = prepare(config, cohort, folder.parent / "run", folder, config.model.images)
+    values = load_table(found, cohort.units)
+    return [*(load_arrays(found, name, cohort.units) for name in config.model.images), values.values, values.mask]
+
+
+def read_as_prepared(config, folder: pathlib.Path, good: list):
+    assert networks.equal(prepared_arrays(config, folder), good), "other values, without an error"
 
 
 @pytest.mark.slow
