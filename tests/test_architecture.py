@@ -6,7 +6,7 @@ import pathlib
 import pytest
 
 ROOMS = (
-    "errors", "config", "config_json", "check", "workdir", "compilations", "restart", "full_disk", "hosts", "terminal",
+    "errors", "config", "config_json", "ranges", "check", "workdir", "compilations", "restart", "full_disk", "hosts", "terminal",
     "cohort", "preprocess", "feed", "models", "evaluation", "training", "benchmark", "main",
 )  # fmt: skip
 ALONE = {"evaluation": {"errors"}}  # no other room, no JAX: reports are made where no accelerator library is

@@ -57,7 +57,7 @@ def test_differences_name_the_leaf():
     [
         ("train.imbalance", "weight", "weights"),
         ("split.kind", "kfolds", "kfold"),
-        ("train.epochs", 0, "above 0"),
+        ("train.epochs", 0, "1 to 100000"),
         ("train.seeds", (), "seeds"),
         ("model.images", ("dwi", "t1"), "'t1'"),
         ("model.clinical", ("nihs",), "nihss"),
@@ -67,7 +67,7 @@ def test_differences_name_the_leaf():
         ("loss.mrs.kind", "binary", "ordinal"),
         ("device.convolution", "nativ", "native"),
         ("model.remat", True, "encoders by name"),
-        ("evaluate.subgroups", ("sex", 65), "list of columns"),
+        ("evaluate.subgroups", ("sex", 65), "must be text"),
         ("evaluate.subgroup_bounds.age", (80, 65), "rising"),
         ("evaluate.subgroup_bounds.age", (), "rising"),
         ("model.norm", "group", "encoders by name"),

@@ -1,5 +1,7 @@
 """Cells of the cohort table to values: ids, numbers, levels, labels, file paths."""
 
+import contextlib
+import os
 import posixpath
 import re
 
@@ -127,23 +129,24 @@ def files(cell: str, base: str, missing: frozenset[str]) -> tuple[str, ...]:
     found = []
     for part in (part.strip() for part in cell.split("|")):
         if part and part not in missing:
-            path = epath.Path(part).expanduser()
-            path = path if path.is_absolute() or "://" in part else epath.Path(base) / part
-            found += [str(path)] if part.lower().endswith(FILE_SUFFIXES) else _inside(path)
+            path = part if "://" in part else os.path.join(base, os.path.expanduser(part))  # an absolute one stays as it is
+            found += [path] if part.lower().endswith(FILE_SUFFIXES) else _inside(path)
     return tuple(found)
 
 
-def _inside(path: epath.Path) -> list[str]:
-    """The files of a folder in natural order, hidden ones left out; the path itself where it is no folder or an empty one."""
-    if not path.is_dir():
-        return [str(path)]
-    inside = [entry for entry in path.iterdir() if not entry.name.startswith(".") and not entry.is_dir()]
-    return [str(entry) for entry in sorted(inside, key=lambda entry: natural(entry.name))] or [str(path)]
+def _inside(path: str) -> list[str]:
+    """The files of a folder in natural order, hidden ones left out; the path itself where it is no folder, an empty or a closed one."""
+    inside = []
+    if "://" in path or os.path.isdir(path):
+        with contextlib.suppress(Exception):  # OSError; of a bucket, whatever its library raises: who reads the path says so
+            inside = [entry for entry in epath.Path(path).iterdir() if not entry.name.startswith(".") and not entry.is_dir()]
+    return [str(entry) for entry in sorted(inside, key=lambda entry: natural(entry.name))] or [path]
 
 
 def natural(name: str) -> list:
-    """Sort key under which `slice10` follows `slice9`."""
-    return [(int(part), "") if part.isdecimal() else (-1, part.lower()) for part in re.split(r"(\d+)", name) if part] + [(-2, name)]
+    """Sort key under which `slice10` follows `slice9`. Of two numbers without leading zeros the longer one is larger."""
+    parts = [part.lstrip("0") if part.isdecimal() else part for part in re.split(r"([0-9]+)", name) if part]
+    return [(len(part), part) if part.isdecimal() or not part else (-1, part.lower()) for part in parts] + [(-2, name)]
 
 
 def written(cell: str, root: str, missing: frozenset[str]) -> str:

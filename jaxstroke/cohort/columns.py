@@ -131,5 +131,5 @@ def check_names(config, outcomes, scored):
         if name in config.clinical.categorical:
             raise InputError(f"clinical column '{name}' is listed as numeric and as categorical: keep one.")
     for name, limits in config.cohort.ranges.items():
-        if len(limits) != 2 or limits[0] > limits[1]:
+        if len(limits) != 2 or not all(map(labels.is_number, limits)) or limits[0] > limits[1]:
             raise InputError(f"config.cohort.ranges.{name} must be (lowest, highest), for example (0, 6).")

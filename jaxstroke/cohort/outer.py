@@ -77,7 +77,7 @@ def temporal(config, cohort, groups: list[Group]):
     cells = {row: cell_of(config, cohort, Group((row,), ())) for group in groups for row in group.rows}
     times = {row: time_of(config, cohort.units[row].patient, cell) for row, cell in cells.items()}
     if len({type(time) for time in times.values()}) > 1:
-        raise InputError(f"column '{config.split.column}' mixes numbers and dates: use one of them.")
+        raise InputError(f"table {cohort.source}: column '{config.split.column}' mixes numbers and dates: use one of them.")
     last = sorted(groups, key=lambda group: (max(times[row] for row in group.rows), cohort.units[group.rows[0]].unit))
     start = len(last) - max(1, round(len(last) / config.split.folds))
     for repeat in range(config.split.repeats):

@@ -144,17 +144,24 @@ def learning(text: str) -> dict[str, dict[str, dict[str, np.ndarray]]]:
     for line in text.splitlines():
         try:
             values = json.loads(line)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             continue
-        if not isinstance(values, dict) or "-i" in str(values.get("run", "-i")) or "epoch" not in values:
+        if not isinstance(values, dict) or not isinstance(values.get("run"), str) or not is_number(values.get("epoch")):
+            continue
+        if "-i" in values["run"]:
             continue
         for kind, key in (("train", "train_loss"), ("val", "val_loss")):
             losses = values.get(key)
             losses = losses if isinstance(losses, dict) else {"all": losses}
             for part, loss in losses.items():
-                if isinstance(loss, int | float) and np.isfinite(loss):
+                if is_number(loss):
                     found.setdefault(part, {}).setdefault(kind, {}).setdefault(values["run"], []).append((values["epoch"], loss))
     return {p: {k: {run: np.array(rows, float) for run, rows in runs.items()} for k, runs in kinds.items()} for p, kinds in found.items()}
+
+
+def is_number(value) -> bool:
+    """Whether a value of a json file is a finite number."""
+    return isinstance(value, int | float) and -1e300 < value < 1e300
 
 
 def mean_curve(runs: dict[str, np.ndarray]) -> np.ndarray:

@@ -9,7 +9,7 @@ import os
 
 import numpy as np
 
-from jaxstroke.cohort.readers import ReadError
+from jaxstroke.cohort.files import ReadError, check_size
 from jaxstroke.errors import InputError
 from jaxstroke.preprocess import records, resize, slices, volume
 from jaxstroke.preprocess.reference import Job, Plan, check_overlap, geometry, read, reference_for
@@ -60,7 +60,7 @@ def prepare_image(plan: Plan, job: Job, name: str, cache: dict) -> dict:
     if not paths:
         return record
     try:
-        images = [read(job, name, place, cache) for place in range(len(paths))]
+        images = read_all(job, name, cache)
         if plan.images[name]["normalise"] != "mask" and not any(image.array.any() for image in images):
             raise ReadError("it is zero everywhere")  # a lesion mask may be: no lesion, 0 ml
         flat = [image.affine is None for image in images]
@@ -75,6 +75,16 @@ def prepare_image(plan: Plan, job: Job, name: str, cache: dict) -> dict:
     except Exception as error:  # a file odd in a way nobody thought of must not stop the other patients
         reason, place = f"could not be used ({type(error).__name__}: {str(error)[:120]})", 0
     return record | {"missing": True, "reason": reason, "file": place}
+
+
+def read_all(job: Job, name: str, cache: dict) -> list:
+    """All files of a cell, as long as they fit together."""
+    images, size = [], 0
+    for place in range(len(job.paths[name])):
+        images.append(read(job, name, place, cache))
+        size += images[-1].array.nbytes
+        check_size(size, "what this cell names")
+    return images
 
 
 def volumes(plan: Plan, job: Job, name: str, images: list, cache: dict) -> dict:
@@ -98,13 +108,13 @@ def volumes(plan: Plan, job: Job, name: str, images: list, cache: dict) -> dict:
         check_overlap(head, reference_head, reference_name, plan.min_overlap)
     frames = [(frame, image.affine) for image in images for frame in _frames(image.array)]
     make = slices.time_points if timed else slices.axial_slices
-    values, inside, index, mask = make(settings, frames, grid, head, reference_head)
+    values, inside, place, index, mask = make(settings, frames, grid, head, reference_head)
     ml = float(np.count_nonzero(volume.marked(frames[0][0])) * volume.voxel_ml(frames[0][1])) if settings["normalise"] == "mask" else None
     steps = [
         {"name": "resample", "matrix": grid.to_source(frames[0][1]).tolist(), "shape": list(grid.shape), "affine": grid.affine.tolist()},
         {"name": "time" if timed else "slices", "index": index.tolist()},
     ]
-    stored = slices.store(settings, values, inside, index, mask, strip=head is not None)
+    stored = slices.store(settings, values, inside, place, mask, strip=head is not None)
     return stored | {
         "affine": np.asarray(frames[0][1], np.float64), "shape": list(frames[0][0].shape), "transforms": steps, "volume_ml": ml,
         "reference": reference_name,

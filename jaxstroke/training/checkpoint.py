@@ -1,7 +1,11 @@
-"""Checkpoints: one rolling one for all live runs, and one for each finished run, parameters only. Orbax writes both atomically."""
+"""Checkpoints: one rolling one for all live runs, and one for each finished run, parameters only. Orbax writes both atomically.
+
+Both hold a checksum of their arrays: a bit that a disk has lost is else read as another weight, without an error.
+"""
 
 import json
 import logging
+import zlib
 
 import jax
 import numpy as np
@@ -13,6 +17,8 @@ from jaxstroke import hosts
 from jaxstroke.errors import InputError
 
 logger = logging.getLogger("jaxstroke")
+FORM = 1  # of a checkpoint's progress: raise it when other values are written
+CHANGED = "its arrays are not those that were written"
 
 
 def alone() -> ocp.options.MultiprocessingOptions:
@@ -38,6 +44,8 @@ class Rolling:
             state = hosts.fetch(state)
         if self.manager is None:
             return
+        progress = json.loads(json.dumps({"form": FORM} | progress))  # as it will be read: tuples as lists
+        progress["checksum"] = checksum(state, progress)
         items = ocp.args.Composite(state=ocp.args.StandardSave(state), progress=ocp.args.JsonSave(progress))
         self.manager.save((self.manager.latest_step() or 0) + 1, args=items, force=True)
 
@@ -76,12 +84,18 @@ class Rolling:
         for number in found:
             try:
                 progress = self.manager.restore(number, args=ocp.args.Composite(progress=ocp.args.JsonRestore())).progress
+                written = progress.pop("checksum")
+                if progress["form"] != FORM:
+                    raise ValueError("it is of another version of jaxstroke")
                 if len(progress["slots"]) != slots:
                     raise InputError(f"this run was begun with config.device.run = {len(progress['slots'])}, now {slots}: use the same")
                 restored = self.manager.restore(number, args=ocp.args.Composite(state=ocp.args.StandardRestore(like)))
-            except (ValueError, OSError, KeyError, TypeError) as error:
-                reason = (str(error).splitlines() or [type(error).__name__])[0]
-                logger.warning("checkpoint %d cannot be read (%s); trying the one before", number, reason[:200])
+                if checksum(restored.state, progress) != written:
+                    raise ValueError(CHANGED)
+            except InputError:
+                raise
+            except Exception as error:  # of orbax, of what it reads with, or of the json files between
+                logger.warning("checkpoint %d cannot be read (%s); trying the one before", number, reason_of(error))
                 continue
             return restored.state, progress
         if found:
@@ -104,15 +118,50 @@ class Finished:
     def save(self, run_id: str, variables):
         if self.checkpointer is None:
             return
-        self.checkpointer.save(self.folder / run_id, jax.tree.map(np.asarray, variables), force=True)
+        variables = jax.tree.map(np.asarray, variables)
+        self.checkpointer.save(self.folder / run_id, {"variables": variables, "checksum": np.uint32(checksum(variables))}, force=True)
         self.checkpointer.wait_until_finished()
 
     def load(self, run_id: str, like):
-        """Variables as numpy arrays. like: abstract ones of one run, without shardings."""
-        if self.checkpointer is None:
-            return hosts.from_first(jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like))
-        return hosts.from_first(jax.tree.map(np.asarray, self.checkpointer.restore(self.folder / run_id, like)))
+        """Variables as numpy arrays. like: abstract ones of one run, without shardings. InputError where they cannot be read as such."""
+        found, problem = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like), ""
+        if self.checkpointer is not None:
+            try:
+                found = self.read(run_id, like)
+            except InputError as error:
+                problem = str(error)
+        problem = hosts.text_from_first(problem)  # the other processes must not wait for one that has given up
+        if problem:
+            raise InputError(problem)
+        return hosts.from_first(found)
+
+    def read(self, run_id: str, like):
+        """As `load`, in this process."""
+        try:
+            found = self.checkpointer.restore(self.folder / run_id, {"variables": like, "checksum": jax.ShapeDtypeStruct((), np.uint32)})
+            variables = jax.tree.map(np.asarray, found["variables"])
+            if checksum(variables) != int(found["checksum"]):
+                raise ValueError(CHANGED)
+        except Exception as error:  # of orbax, of what it reads with, or of the json files between
+            raise InputError(
+                f"{self.folder / run_id} cannot be read ({reason_of(error)}): it is damaged, or of another version of jaxstroke. Restore "
+                "the folder, or train again in a new --workdir"
+            ) from None
+        return variables
 
     def close(self):
         if self.checkpointer is not None:
             self.checkpointer.close()
+
+
+def checksum(tree, progress: dict | None = None) -> int:
+    """CRC-32 of the arrays of a tree, in order, and of json values."""
+    found = zlib.crc32(json.dumps(progress, sort_keys=True).encode())
+    for leaf in jax.tree.leaves(tree):
+        found = zlib.crc32(np.ascontiguousarray(leaf).view(np.uint8).reshape(-1), found)
+    return found
+
+
+def reason_of(error: Exception) -> str:
+    """An error's name and first line, cut short."""
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0]}"[:200]

@@ -41,7 +41,7 @@ def judge(engine: Engine, config, todo: list[runs.Run], numbers: dict[str, dict]
     kept["decisions"] = calibration.decisions(frame)
     kept["patients"] = sorted({unit.patient for unit in loaded.units})
     if hosts.first():
-        work.write_json(workdir / "model.json", kept)
+        work.write_sealed(workdir / "model.json", kept)
         predictions.write(workdir / "predictions.csv", frame)
     return frame
 
