@@ -69,7 +69,7 @@ def test_differences_name_the_leaf():
         ("model.remat", True, "encoders by name"),
         ("evaluate.subgroups", ("sex", 65), "must be text"),
         ("evaluate.subgroup_bounds.age", (80, 65), "rising"),
-        ("evaluate.subgroup_bounds.age", (), "rising"),
+        ("evaluate.subgroup_bounds.age", (), "1 to 100 entries"),
         ("model.norm", "group", "encoders by name"),
     ],
 )
