@@ -60,7 +60,7 @@ keep() {
   trap '' TERM
   wait "$program" || code=$?
   # It exits 0 when it is done and when it was stopped. 143: the signal came before it could listen; 134: another host is gone.
-  if ((code == 143 || code == 134)) || tail --bytes=+$((before + 1)) "$notes/log" | grep --quiet '^stopped, nothing is lost'; then
+  if ((code == 143 || code == 134)) || grep --quiet '^stopped, nothing is lost' <(tail --bytes=+$((before + 1)) "$notes/log"); then
     status=stopped
   elif ((code == 0)); then
     status=finished
