@@ -7,11 +7,13 @@ from jaxstroke import ranges
 from jaxstroke.errors import InputError, nearest
 
 ENCODED = ("ich_multitask",)  # networks whose encoder is `model.encoder`
-OWN_ENCODER = ("mri_cnn_lstm", "clinical_mlp")
+CLINICAL = ("clinical_mlp", "tabular_dnn")  # networks of columns alone
+OWN_ENCODER = ("mri_cnn_lstm", *CLINICAL)
 CHOICES = {
     "model.name": (*OWN_ENCODER, *ENCODED),  # what builds them is models.MODELS
     "split.kind": ("kfold", "given", "group", "temporal", "official"),
     "model.norm": ("batch", "group"),
+    "model.scaling": ("standard", "minmax"),
     "model.fusion": ("poe", "scalar", "learned", "mean", "stacked", "none"),
     "optimizer.name": ("adamw", "adamw_amsgrad", "sgd", "lars"),
     "optimizer.schedule": ("constant", "cosine", "plateau"),
@@ -53,6 +55,7 @@ class Takes:
 # Of `model.encoder`; what builds them is models.encoders.ENCODERS.
 ENCODER_INPUTS = {
     "densenet121_3d": Takes("DenseNet121-3D", 3, 32),
+    "perez_3d": Takes("Perez-3D", 3, 38),
     "resnet18_2d": Takes("ResNet18-2D", 2, 8),
     "resnet18_3d": Takes("ResNet18-3D", 3, 8),
     "resnet50_2d": Takes("ResNet50-2D", 2, 8),
@@ -138,8 +141,8 @@ def check_subgroups(config):
 def check_network(config):
     """What the network sees, how it merges, and how it is trained must go together."""
     images = settings.image_names(config)
-    if config.model.name == "clinical_mlp" and config.model.fusion != "none":
-        raise InputError("config.model.name = 'clinical_mlp' has no modules to merge: set config.model.fusion = none")
+    if config.model.name in CLINICAL and config.model.fusion != "none":
+        raise InputError(f"config.model.name = '{config.model.name}' has no modules to merge: set config.model.fusion = none")
     if config.model.name == "mri_cnn_lstm" and not images:
         raise InputError("config.model.name = 'mri_cnn_lstm' needs an image in config.images; 'clinical_mlp' does without")
     if config.train.stages == "two" and config.model.fusion in ("learned", "stacked") and config.split.inner_folds < 2:
@@ -165,7 +168,7 @@ def check_encoder(config):
         if encoder:
             raise InputError(f"config.model.encoder = '{encoder}', but '{network}' has an encoder of its own: leave it empty")
         if config.model.remat or config.model.norm != "batch":
-            raise InputError(f"config.model.remat and config.model.norm are of encoders by name; '{network}' has its own, without a norm")
+            raise InputError(f"config.model.remat and config.model.norm are of encoders by name; '{network}' has its own")
         return
     if network == "ich_multitask":
         kinds = [config.images[name].kind for name in images]

@@ -93,6 +93,8 @@ def base() -> ConfigDict:
             "remat": False,  # compute a block's activations again in the backward pass: less memory, a third more work
             "images": (),  # the images the network sees, () = all
             "clinical": (),  # the clinical columns the network sees, () = all
+            "scaling": "standard",  # of clinical columns over the training patients: standard (mean 0, deviation 1) | minmax (0 to 1)
+            "init_from": "",  # .pth, .pt or .safetensors of the published PyTorch network, from which every run begins; "" = random
             "widths": (16, 32, 64, 128),  # channels of the encoder's stages
             "hidden": 64,  # units of the recurrent layer, or of a clinical network
             "dropout": (0.3, 0.5),  # before and after the recurrent layer; an encoder's own rate is the first
@@ -188,6 +190,13 @@ def base() -> ConfigDict:
             "warmup": 3,  # before them
         }
     )
+    return with_short_names(config)
+
+
+def with_short_names(config) -> ConfigDict:
+    """The config with `init_from` at the top too: one value under two names, whichever a user sets."""
+    if "init_from" in config.model:
+        config.init_from = config.model.get_ref("init_from")
     return config
 
 

@@ -4,6 +4,8 @@ import json
 
 from ml_collections import ConfigDict
 
+from jaxstroke import config as settings
+
 
 def to_json(config) -> dict:
     """The config as plain json values."""
@@ -18,9 +20,7 @@ def from_json(values: dict) -> ConfigDict:
             return ConfigDict({key: restore(item) for key, item in value.items()})
         return tuple(restore(item) for item in value) if isinstance(value, list) else value
 
-    config = restore(values)
-    config.lock()
-    return config
+    return settings.with_short_names(restore(values)).lock()
 
 
 def differences(old: dict, new: dict, prefix: str = "") -> list[tuple[str, object, object]]:

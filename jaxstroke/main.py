@@ -123,12 +123,13 @@ def run(argv: list[str]) -> int:
 
         measure.benchmark(config, workdir, given(argv, "config"), values.profile)
         return 0
+    from jaxstroke.interop import init_from
     from jaxstroke.training import modes, predict
 
     if values.mode == "prepare":
         modes.prepare_only(config, workdir)
     elif values.mode == "train":
-        modes.train(config, workdir, Stop())
+        modes.train(config, workdir, Stop(), init_from.begin(config, workdir))
         logger.info("%s", compilations.count())
     elif values.mode == "evaluate":
         modes.evaluate(config, workdir)

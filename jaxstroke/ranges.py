@@ -27,7 +27,7 @@ RANGES = {
     "evaluate.batch_size": (1, 2**16), "evaluate.comparators.penalty": (TINY, 1e12), "device.run": (1, 2**16), "device.data": (0, 2**16),
     "device.space": (1, 2**16), "benchmark.steps": (1, 10**6), "benchmark.warmup": (0, 10**6),
 }  # fmt: skip
-PATHS = ("cohort.root", "cohort.table", "cohort.records", "device.cache")
+PATHS = ("cohort.root", "cohort.table", "cohort.records", "model.init_from", "device.cache")
 BELOW_ONE = ("optimizer.momentum", "train.smoothing", "split.inner_share", "cohort.max_failed_share")
 # Key: type, range and least and largest number of entries of a tuple.
 TUPLES = {

@@ -7,7 +7,7 @@ import pytest
 
 ROOMS = (
     "errors", "config", "config_json", "ranges", "check", "workdir", "compilations", "restart", "full_disk", "hosts", "terminal",
-    "cohort", "preprocess", "feed", "models", "evaluation", "training", "benchmark", "main",
+    "cohort", "preprocess", "feed", "models", "evaluation", "training", "benchmark", "interop", "main",
 )  # fmt: skip
 ALONE = {"evaluation": {"errors"}}  # no other room, no JAX: reports are made where no accelerator library is
 PACKAGE = pathlib.Path(__file__).resolve().parent.parent / "jaxstroke"

@@ -4,9 +4,14 @@ import jax
 import jax.numpy as jnp
 
 from jaxstroke.errors import InputError, nearest
-from jaxstroke.models import clinical_mlp, ich_multitask, mri_cnn_lstm
+from jaxstroke.models import clinical_mlp, ich_multitask, mri_cnn_lstm, tabular_dnn
 
-MODELS = {"mri_cnn_lstm": mri_cnn_lstm.build, "clinical_mlp": clinical_mlp.build, "ich_multitask": ich_multitask.build}
+MODELS = {
+    "mri_cnn_lstm": mri_cnn_lstm.build,
+    "clinical_mlp": clinical_mlp.build,
+    "ich_multitask": ich_multitask.build,
+    "tabular_dnn": tabular_dnn.build,
+}
 
 
 def build(config):

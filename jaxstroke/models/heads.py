@@ -15,22 +15,32 @@ def sizes(config) -> dict[str, int]:
 
 
 class Heads(nn.Module):
-    """One linear layer a task, in float32.
-
-    uniform: kernel and bias begin as PyTorch's, uniform in +-1/sqrt(f); else LeCun normal and 0.
-    """
+    """One linear layer a task, in float32. initial: a name of `INITIAL`, how kernel and bias begin."""
 
     sizes: dict[str, int]
-    uniform: bool = False
+    initial: str = "lecun"
 
     @nn.compact
     def __call__(self, x: jax.Array) -> dict[str, jax.Array]:
-        kernel, bias = nn.initializers.lecun_normal(), nn.initializers.zeros
-        if self.uniform:
-            kernel, bias = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform"), within(x.shape[-1] ** -0.5)
+        kernel, bias = INITIAL[self.initial](x.shape[-1])
         return {
             task: nn.Dense(size, kernel_init=kernel, bias_init=bias, name=task)(x.astype(jnp.float32)) for task, size in self.sizes.items()
         }
+
+
+def lecun(features: int) -> tuple:
+    """Initialisers of kernel and bias: LeCun's normal and 0."""
+    return nn.initializers.lecun_normal(), nn.initializers.zeros
+
+
+def pytorch(features: int) -> tuple:
+    """As PyTorch's Linear begins: both uniform in +-1/sqrt(features)."""
+    return nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform"), within(features**-0.5)
+
+
+def xavier(features: int) -> tuple:
+    """Xavier's uniform and 0."""
+    return nn.initializers.xavier_uniform(), nn.initializers.zeros
 
 
 def within(bound: float):
@@ -40,3 +50,6 @@ def within(bound: float):
         return jax.random.uniform(key, shape, dtype, -bound, bound)
 
     return draw
+
+
+INITIAL = {"lecun": lecun, "pytorch": pytorch, "xavier": xavier}

@@ -2,6 +2,7 @@
 arXiv 2408.08784; papers' section 3.5).
 
 Published with code: a DenseNet121-3D without classifier, dropout 0.2 of whole channels, and for every task ReLU, global mean, linear layer.
+Its baselines are this network with one task: on the same encoder, and on `perez_3d`, whose maximum takes the place of ReLU and mean.
 Clinical variables are outputs, never inputs.
 """
 
@@ -16,12 +17,14 @@ from jaxstroke.models import encoders, heads
 class MultiTask(nn.Module):
     """One volume, one encoder, a linear layer a task; see `jaxstroke.models.build` for what goes in and comes out.
 
-    The features are the encoder's maps by name, and `pooled`: `b f`, the mean over space of its last map after ReLU.
+    The features are the encoder's maps by name, and `pooled`: `b f`, what it makes of its last map for a head.
+    initial: how the heads begin, see `heads.Heads`.
     """
 
     image: str
     encoder: nn.Module
     tasks: dict[str, int]
+    initial: str = "pytorch"
 
     @nn.compact
     def __call__(self, batch: dict, fitted: dict, train: bool = False) -> dict:
@@ -30,7 +33,8 @@ class MultiTask(nn.Module):
             keys = batch["key"]
             mask = batch["weight"] * present(batch[f"images_mask/{self.image}"])  # who is not there must not move the norm's statistics
         features = self.encoder(batch[f"images/{self.image}"], mask, keys, train)
-        return {"logits": heads.Heads(self.tasks, uniform=True, name="heads")(features["pooled"]), "features": features, "parts": {}}
+        logits = heads.Heads(self.tasks, self.initial, name="heads")(features["pooled"])
+        return {"logits": logits, "features": features, "parts": {}}
 
 
 def present(mask: jax.Array) -> jax.Array:
@@ -48,4 +52,4 @@ def build(config, dtype) -> MultiTask:
         remat=config.model.remat,
         dropout=config.model.dropout[0],
     )
-    return MultiTask(settings.image_names(config)[0], encoder, heads.sizes(config))
+    return MultiTask(settings.image_names(config)[0], encoder, heads.sizes(config), encoders.ENCODERS[config.model.encoder].heads)

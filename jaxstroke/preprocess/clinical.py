@@ -115,12 +115,13 @@ def encode_all(schema: Schema, units) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray([v for v, _ in rows], np.float32).reshape(shape), np.asarray([m for _, m in rows], np.float32).reshape(shape)
 
 
-def fit(schema: Schema, values: np.ndarray, mask: np.ndarray, rows) -> dict[str, np.ndarray]:
+def fit(schema: Schema, values: np.ndarray, mask: np.ndarray, rows, scaling: str = "standard") -> dict[str, np.ndarray]:
     """Numbers of one fold from its training rows only: `median`, `mean`, `scale`, each (k,) float32.
 
     Apply as `x = where(mask, values, median); x = (x - mean) / scale`. A numeric column is imputed by the median of its known values, an
     indicator by 0 (no level); mean and scale are those of the imputed column. A column never seen has median 0, a constant one scale 1.
     rows: indices of training rows; negative ones (padding of a run) are left out.
+    scaling: standard (to mean 0 and deviation 1) | minmax (to 0 to 1: mean is then the lowest value, scale the range).
     """
     rows = np.asarray(rows, np.int64)
     rows = rows[rows >= 0]
@@ -130,10 +131,20 @@ def fit(schema: Schema, values: np.ndarray, mask: np.ndarray, rows) -> dict[str,
         if not indicator and known[:, column].any():
             median[column] = np.median(values[known[:, column], column])
     imputed = np.where(known, values, median)
-    mean = imputed.mean(0) if len(rows) else np.zeros_like(median)
-    scale = imputed.std(0) if len(rows) else np.ones_like(median)
+    mean, scale = SCALINGS[scaling](imputed) if len(rows) else (np.zeros_like(median), np.ones_like(median))
     scale = np.where(scale > 1e-6 * np.maximum(1.0, np.abs(mean)), scale, 1.0)
     return {"median": median.astype(np.float32), "mean": mean.astype(np.float32), "scale": scale.astype(np.float32)}
+
+
+def standard(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return values.mean(0), values.std(0)
+
+
+def minmax(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return values.min(0), np.ptp(values, 0)
+
+
+SCALINGS = {"standard": standard, "minmax": minmax}
 
 
 def to_json(schema: Schema) -> dict:

@@ -10,6 +10,7 @@ from etils import epath
 from jaxstroke import hosts, models
 from jaxstroke.feed import plan, resident, stream
 from jaxstroke.training import checkpoint, mesh, optimizer, published, step
+from jaxstroke.training.begin import Begin
 
 
 @dataclass(frozen=True)
@@ -25,11 +26,16 @@ class Engine:
     on_plateau: Any
     parts: tuple[str, ...]
     eval_batch: int
+    begin: Begin | None = None
 
     @property
     def slots(self) -> int:
         """Runs trained at the same time."""
         return self.mesh.shape["run"]
+
+    def fresh(self, seed: int) -> dict:
+        """The state of a run that begins: from the weights that were given, else random by its seed."""
+        return self.initial(seed) if self.begin is None else self.initial(seed, self.begin.ready())
 
     def abstract_state(self):
         """Shapes of one run's state."""
@@ -57,8 +63,11 @@ class Engine:
         return self.feed.batches(table, np.zeros(self.slots, np.int32), np.zeros((len(table), self.slots), np.int32), train=False)
 
 
-def build(config, arrays: dict[str, np.ndarray], fitted_example: dict[str, np.ndarray], stored=None) -> Engine:
-    """The engine of a config on a cohort's arrays. fitted_example: `runs.fitted` of any run. stored: `Stored` images left on disk."""
+def build(config, arrays: dict[str, np.ndarray], fitted_example: dict[str, np.ndarray], stored=None, begin: Begin | None = None) -> Engine:
+    """The engine of a config on a cohort's arrays. fitted_example: `runs.fitted` of any run. stored: `Stored` images left on disk.
+
+    begin: weights that runs begin from; InputError where they do not fit the network.
+    """
     devices = mesh.make(config.device)
     mesh.check_divisible(config, devices.shape["data"])
     model = models.build(config)
@@ -70,6 +79,9 @@ def build(config, arrays: dict[str, np.ndarray], fitted_example: dict[str, np.nd
     example = {name: np.zeros(x.shape[2:], x.dtype) for name, x in example.items() if name != "key"}
     initial = step.make_initial(model, transform, example, fitted_example, config.optimizer.schedule)
     outputs = jax.eval_shape(lambda: model.init_with_output(jax.random.key(0), example, fitted_example, train=False)[0])
+    if begin is not None:
+        state = jax.eval_shape(initial, 0)
+        begin.check({"params": state["params"], "batch_stats": state["stats"]})
     return Engine(
         mesh=devices,
         feed=feed,
@@ -80,6 +92,7 @@ def build(config, arrays: dict[str, np.ndarray], fitted_example: dict[str, np.nd
         on_plateau=step.make_on_plateau(devices, config),
         parts=tuple(outputs["parts"]) if outputs["parts"] and config.train.stages == "two" else ("network",),
         eval_batch=-(-config.evaluate.batch_size // devices.shape["data"]) * devices.shape["data"],
+        begin=begin,
     )
 
 

@@ -17,6 +17,7 @@ from jaxstroke.feed import load
 from jaxstroke.preprocess import prepare
 from jaxstroke.training import engine as engines
 from jaxstroke.training import judge, loop, runs, summary
+from jaxstroke.training.begin import Begin
 
 logger = logging.getLogger("jaxstroke")
 
@@ -51,27 +52,29 @@ class Ready:
     engine: engines.Engine
 
 
-def make_ready(config, workdir: epath.Path) -> Ready:
+def make_ready(config, workdir: epath.Path, begin: Begin | None = None) -> Ready:
     """Everything from the config to compiled functions. `run.json` is written last, when nothing can be refused any more."""
-    cohort, prepared, folds, hashes = hosts.in_turn(lambda: on_disk(config, workdir))
+    cohort, prepared, folds, hashes = hosts.in_turn(lambda: on_disk(config, workdir, begin))
     hosts.check_same(hashes)
     loaded = load.load(config, cohort, prepared)
     todo = runs.make_runs(config, folds, loaded.index)
     numbers = {run.id: runs.fitted(run, loaded.schema, loaded.arrays, config) for run in todo}
-    engine = engines.build(config, loaded.arrays, numbers[todo[0].id], loaded.stored)
+    engine = engines.build(config, loaded.arrays, numbers[todo[0].id], loaded.stored, begin)
     if hosts.first():
         summary.write(config, cohort, loaded, workdir)
         work.write(workdir, config, [str(device) for device in jax.devices()], hashes)
     return Ready(loaded, todo, numbers, engine)
 
 
-def on_disk(config, workdir: epath.Path):
+def on_disk(config, workdir: epath.Path, begin: Begin | None = None):
     """(cohort, prepared records, folds, hashes of all of them), made where they are not there; what the workdir was begun with."""
     work.check_same(workdir, config)
     workdir.mkdir(parents=True, exist_ok=True)
     cohort, prepared = read_and_prepare(config, workdir)
     folds = splits.load_or_make_splits(config, cohort, workdir)
     hashes = prepared.contents | {"table": cohort.digest, "splits": work.digest([dataclasses.asdict(fold) for fold in folds])}
+    if begin is not None:
+        hashes["init_from"] = begin.digest
     check_hashes(workdir, hashes)
     return cohort, prepared, folds, hashes
 
@@ -82,18 +85,21 @@ def check_hashes(workdir: epath.Path, hashes: dict[str, str]):
     for name, now in hashes.items() if written else ():
         before = written["records"].get(name, now)
         if before != now:
-            what = {"table": "the cohort's table", "splits": f"{workdir / 'splits.json'}"}.get(name, f"the records of image '{name}'")
+            named = {"table": "the cohort's table", "splits": f"{workdir / 'splits.json'}", "init_from": "config.model.init_from"}
+            what = named.get(name, f"the records of image '{name}'")
             raise InputError(
                 f"{what} holds other data than {workdir} was begun with (hash {now[:12]}, was {before[:12]}): "
                 "put it back, or use a new --workdir"
             )
 
 
-def train(config, workdir: epath.Path, stop):
-    """Train every run, then judge and report. The same command again resumes; SIGTERM saves and exits 0."""
+def train(config, workdir: epath.Path, stop, begin: Begin | None = None):
+    """Train every run, then judge and report. The same command again resumes; SIGTERM saves and exits 0. begin: what runs begin from."""
     began = time.monotonic()
-    ready = make_ready(config, workdir)
+    ready = make_ready(config, workdir, begin)
     logger.info("%d patients, %d runs on %s", len(ready.loaded.units), len(ready.todo), jax.devices()[0].device_kind)
+    if begin is not None:
+        logger.warning("every run begins from %s: it must not have been trained on patients of this cohort", begin.source)
     stop.training = True
     loop.train(ready.engine, config, ready.todo, ready.numbers, ready.loaded.arrays, workdir, hosts.Together(stop))
     stop.training = False

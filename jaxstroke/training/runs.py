@@ -62,7 +62,7 @@ def labels_of(run: Run, arrays: dict[str, np.ndarray], task: str) -> np.ndarray:
 def fitted(run: Run, schema: clinical.Schema, arrays: dict[str, np.ndarray], config) -> dict[str, np.ndarray]:
     """Numbers the step needs that were fitted on this run's training rows only: imputation, scaling, class weights, priors, updates."""
     numbers = {}
-    columns = clinical.fit(schema, arrays["clinical"], arrays["clinical_mask"], run.train)
+    columns = clinical.fit(schema, arrays["clinical"], arrays["clinical_mask"], run.train, config.model.scaling)
     numbers |= {f"clinical_{name}": np.asarray(value, np.float32) for name, value in columns.items()}
     for task in config.loss:
         labels = labels_of(run, arrays, task)

@@ -18,15 +18,16 @@ RUN, ROWS = P("run"), P("run", None, "data")
 
 
 def make_initial(model, transform, example: dict, fitted: dict, schedule: str = "constant"):
-    """A jitted `initial(seed) -> state` of one run, without the run axis. example, fitted: of one run, any number of rows.
+    """A jitted `initial(seed, begin=None) -> state` of one run, without the run axis. example, fitted: of one run, any number of rows.
 
+    begin: variables to begin from, instead of random ones of the seed.
     The state: `params`, `stats` (running statistics, {} without), `opt`, `step`, `best` (params and stats of every part's best epoch),
     and with that schedule `plateau`.
     """
 
     @jax.jit
-    def initial(seed):
-        variables = model.init(jax.random.key(seed), example, fitted, train=False)
+    def initial(seed, begin=None):
+        variables = model.init(jax.random.key(seed), example, fitted, train=False) if begin is None else begin
         params, stats = variables["params"], variables.get("batch_stats", {})
         best = jax.tree.map(jnp.copy, {"params": params, "stats": stats})
         state = {"params": params, "stats": stats, "opt": transform.init(params), "step": jnp.zeros((), jnp.int32), "best": best}

@@ -152,7 +152,7 @@ def test_published_parameters_and_tasks(ich_file):
 
 
 def test_heads_begin_as_pytorchs():
-    head = heads.Heads({"poor": 1, "gcs": 2}, uniform=True)
+    head = heads.Heads({"poor": 1, "gcs": 2}, "pytorch")
     params = head.init(jax.random.key(0), jnp.zeros((1, 1024)))["params"]
     kernels = np.concatenate([params[task]["kernel"].ravel() for task in params])
     assert np.abs(kernels).max() <= 1 / 32 and abs(kernels.std() * 32 - 3**-0.5) < 0.02

@@ -10,16 +10,56 @@ from torch.nn import functional as F
 
 
 class MultiTaskDenseNet(nn.Module):
-    """`b 1 d h w -> {task: b k}`: MONAI's 3D DenseNet121 and a linear head a task (Cobo et al. 2024: GCS as two cut-offs)."""
+    """`b 1 d h w -> {task: b k}`: MONAI's 3D DenseNet121 and a head a task (Cobo et al. 2024), named as in the published code.
 
-    def __init__(self, dropout: float = 0.2):
+    cuts: logits of the coma scale, 2 ordinal or 1 binary.
+    """
+
+    def __init__(self, dropout: float = 0.2, cuts: int = 2):
         super().__init__()
-        self.features = DenseNet121(spatial_dims=3, in_channels=1, out_channels=1, dropout_prob=dropout).features
-        self.prognosis, self.gcs, self.age = nn.Linear(1024, 1), nn.Linear(1024, 2), nn.Linear(1024, 1)
+        self.feature_extractor = DenseNet121(spatial_dims=3, in_channels=1, out_channels=1, dropout_prob=dropout)
+        self.feature_extractor.class_layers = nn.Identity()
+        self.binary_head, self.ordinal_headGCS, self.ordinal_headAge = task_head(1), task_head(cuts), task_head(1)
 
     def forward(self, x):
-        x = F.relu(self.features(x)).mean((2, 3, 4))
-        return {"prognosis": self.prognosis(x), "gcs": self.gcs(x), "age": self.age(x)}
+        x = self.feature_extractor(x)
+        return {"prognosis": self.binary_head(x), "gcs": self.ordinal_headGCS(x), "age": self.ordinal_headAge(x)}
+
+
+def task_head(size: int) -> nn.Module:
+    return nn.Sequential(nn.ReLU(), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(1024, size))
+
+
+class Perez(nn.Module):
+    """`b 1 d h w -> {"prognosis": b 1}`: the baseline of Cobo et al. 2024, after Pérez et al. 2023, named as in the published code."""
+
+    def __init__(self, dropout: float = 0.5):
+        super().__init__()
+        self.feature_extractor = nn.Sequential(
+            nn.Conv3d(1, 16, 3, bias=False), nn.ReLU(), nn.MaxPool3d(2),
+            nn.Conv3d(16, 32, 3), nn.ReLU(), nn.MaxPool3d(2), nn.Dropout3d(dropout),
+            nn.Conv3d(32, 64, 3), nn.ReLU(), nn.MaxPool3d(2),
+            nn.Conv3d(64, 128, 3, bias=False), nn.ReLU(), nn.BatchNorm3d(128), nn.AdaptiveMaxPool3d(1),
+        )  # fmt: skip
+        self.classifier = nn.Sequential(nn.Flatten(1), nn.Linear(128, 1))
+
+    def forward(self, x):
+        return {"prognosis": self.classifier(self.feature_extractor(x))}
+
+
+class Tabular(nn.Module):
+    """`b k -> {"prognosis": b 1}`: the network of clinical columns of Cobo et al. 2024, named as in the published code."""
+
+    def __init__(self, columns: int = 42, dropout: float = 0.3):
+        super().__init__()
+        self.feature_extractor = nn.Sequential(
+            nn.Linear(columns, 64), nn.ReLU(), nn.Dropout(dropout), nn.Linear(64, 32), nn.ReLU(), nn.Linear(32, 16), nn.ReLU(),
+            nn.BatchNorm1d(16),
+        )  # fmt: skip
+        self.classifier = nn.Sequential(nn.Linear(16, 1))
+
+    def forward(self, x):
+        return {"prognosis": self.classifier(self.feature_extractor(x))}
 
 
 class ModuleNet(nn.Module):

@@ -15,7 +15,7 @@ from jaxstroke.check import ENCODER_INPUTS, Takes
 from jaxstroke.errors import InputError, nearest
 from jaxstroke.models import layers
 from jaxstroke.models import norm as norms
-from jaxstroke.models.encoders import densenet, resnet, vit
+from jaxstroke.models.encoders import densenet, perez, resnet, vit
 
 
 @dataclass(frozen=True)
@@ -32,10 +32,11 @@ class Parts:
 
 @dataclass(frozen=True)
 class Encoder:
-    """A kind of encoder: the images it takes, and how it is built of its parts."""
+    """A kind of encoder: the images it takes, how it is built of its parts, and how heads on it begin, a name of `heads.INITIAL`."""
 
     takes: Takes
     build: Callable[[Parts], nn.Module]
+    heads: str = "pytorch"
 
     @property
     def dims(self) -> int:
@@ -45,6 +46,10 @@ class Encoder:
 
 def densenet121(parts: Parts) -> nn.Module:
     return densenet.DenseNet(dropout=parts.dropout, conv=parts.conv, norm=parts.norm, remat=parts.remat, dtype=parts.dtype)
+
+
+def perez_3d(parts: Parts) -> nn.Module:
+    return perez.Perez(dropout=parts.dropout, conv=parts.conv, norm=parts.norm, remat=parts.remat)
 
 
 def resnet18(parts: Parts) -> nn.Module:
@@ -81,7 +86,7 @@ ENCODERS = {
         "vit_s_3d": vit_s,
         "vit_b_3d": vit_b,
     }.items()
-}
+} | {"perez_3d": Encoder(ENCODER_INPUTS["perez_3d"], perez_3d, heads="xavier")}
 NORMS = {"batch": norms.BatchNorm, "group": norms.GroupNorm}
 
 
@@ -98,7 +103,8 @@ def make(
 
     form: of the convolutions, see `convolution.conv`. norm: batch or group; a transformer has layer normalisation whatever it says.
     axis: the mesh axis that shares a batch's rows, for batch normalisation in training; None outside shard_map. remat: compute each block
-    again in the backward pass. dropout: of dense layers' channels and of transformers; a ResNet has none. Unknown names raise InputError.
+    again in the backward pass. dropout: of whole channels in a DenseNet and in Perez's network, of transformers; a ResNet has none.
+    Unknown names raise InputError.
     """
     for key, value, known in (("encoder", name, ENCODERS), ("norm", norm, NORMS)):
         if value not in known:
