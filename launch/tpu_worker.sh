@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What tpu_vm.sh does on the TPU VM itself, in the copied checkout:   launch/tpu_worker.sh install | start BUCKET SECONDS DATA -- ... | follow | stop
 #
-# start   begins what `keep` does, in the background, unless the same command is at it or has ended: a lost connection starts nothing twice
+# start   begins what `keep` does, in the background, unless the same command is at it or has finished: a lost connection starts nothing twice
 # keep    brings the workdir back from the bucket, runs the program, and copies the workdir to the bucket every SECONDS and at the end; of
 #         several hosts the first copies, whose program alone writes results
 # follow  prints the log until that has ended, and exits 0 finished | 90 failed | 91 finished or failed, but not copied | 92 stopped, resumes
@@ -29,8 +29,8 @@ start() {
     echo "already running"
     return
   fi
-  if [[ -f $notes/status && -f $notes/command && $(<"$notes/command") == "$wanted" ]]; then
-    echo "already ended"
+  if [[ -f $notes/status && $(<"$notes/status") == finished && $(<"$notes/command") == "$wanted" ]]; then
+    echo "already finished"
     return
   fi
   rm -f "$notes/status"
@@ -134,7 +134,6 @@ follow() {
   [[ ! -f $notes/pid ]] || tail --pid="$(<"$notes/pid")" --lines=20 --follow "$notes/log"
   local status=gone
   [[ ! -f $notes/status ]] || status=$(<"$notes/status")
-  rm -f "$notes/status" # told once: the same command may be started again
   case $status in
     finished) ;;
     failed) return 90 ;;
