@@ -5,7 +5,7 @@ import re
 
 from etils import epath
 
-from jaxstroke.cohort import labels
+from jaxstroke.cohort import labels, npz
 from jaxstroke.cohort.columns import Layout
 from jaxstroke.errors import InputError
 
@@ -129,7 +129,7 @@ def files(cell: str, base: str, missing: frozenset[str]) -> tuple[str, ...]:
         if part and part not in missing:
             path = epath.Path(part).expanduser()
             path = path if path.is_absolute() or "://" in part else epath.Path(base) / part
-            found += [str(path)] if part.lower().endswith(FILE_SUFFIXES) else _inside(path)
+            found += [str(path)] if part.lower().endswith(FILE_SUFFIXES) or npz.split(part) else _inside(path)
     return tuple(found)
 
 

@@ -12,9 +12,9 @@ import time
 from etils import epath
 
 from jaxstroke.errors import InputError, nearest
-from jaxstroke.preprocess import clinical, records
+from jaxstroke.preprocess import clinical, records, resize
 from jaxstroke.preprocess.load import Prepared, Table, load_arrays, load_table, places
-from jaxstroke.preprocess.normalise import NORMALISE
+from jaxstroke.preprocess.normalise import NORMALISE, WINDOWED
 from jaxstroke.preprocess.reference import Job, Plan
 from jaxstroke.preprocess.shards import make_images
 
@@ -24,7 +24,7 @@ FORMAT = 1  # part of every hash: raise it when the same settings would give oth
 CHOICES = {
     "kind": ("sequence", "volume"),
     "axis": ("slice", "time"),
-    "sampling": ("grid", "resize"),
+    "sampling": ("grid", *resize.OF_THE_FILE),
     "dtype": ("int16", "uint8"),
     "channels": (1, 3),
     "normalise": tuple(NORMALISE),
@@ -78,9 +78,10 @@ def check_settings(name: str, settings: dict):
             raise InputError(f"images.{name}.{key} is '{settings[key]}'.{nearest(settings[key], known)}")
     if len(settings["shape"]) != 3 or min(settings["shape"]) < 1 or len(settings["spacing"]) != 3:
         raise InputError(f"images.{name}: shape and spacing are three numbers (slices, rows, columns), shape at least 1.")
-    if settings["sampling"] == "resize" and (settings["register"] or settings["brain_mask"] != "none" or settings["axis"] != "slice"):
-        raise InputError(f"images.{name}.sampling 'resize' takes a file as it is: set register=False, brain_mask='none', axis='slice'.")
-    if settings["normalise"].startswith("window") and not settings["window"][1] > settings["window"][0]:
+    as_it_is = not settings["register"] and settings["brain_mask"] == "none" and settings["axis"] == "slice"
+    if settings["sampling"] in resize.OF_THE_FILE and not as_it_is:
+        raise InputError(f"images.{name}.sampling '{settings['sampling']}' takes a file as it is: set register=False, brain_mask='none', axis='slice'.")
+    if settings["normalise"] in WINDOWED and not settings["window"][1] > settings["window"][0]:
         raise InputError(f"images.{name}.window {tuple(settings['window'])}: the second value must be the larger one.")
 
 
