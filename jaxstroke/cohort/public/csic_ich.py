@@ -22,6 +22,7 @@ import pandas as pd
 from absl import logging
 from etils import epath
 
+from jaxstroke import config as settings
 from jaxstroke.cohort import labels
 from jaxstroke.cohort.csv_file import read_csv, write_csv
 from jaxstroke.errors import InputError, nearest
@@ -164,7 +165,9 @@ def plain_number(cell: str, delimiter: str) -> str:
 
 def label_of(path, key: str, cell: str) -> str:
     """'0', '1' or ''."""
+    if cell in settings.MISSING:
+        return ""
     value = labels.number(cell)
-    if cell and value not in (0, 1):
+    if value not in (0, 1):
         raise InputError(f"{path}: patient '{key}', column '{LABEL}' must be 0 (good) or 1 (poor), or empty.")
-    return str(int(value)) if cell else ""
+    return str(int(value))
