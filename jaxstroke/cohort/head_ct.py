@@ -17,8 +17,8 @@ NOISE = 3.0  # HU, deviation within the skull
 TEXTURE = 4.0  # HU, slow changes within the haematoma
 SKULL_EDGE, SCALP_EDGE = 1.10, 1.18  # of the inner table's radius
 LARGEST = 0.41  # of the field of view that a half axis may take, so that the scalp is inside
-FLUID_WIDTH, FLUID_GROWTH = 0.035, 0.012  # of the radius: width of the fluid around the brain, and its growth a deviation of atrophy
-VENTRICLES, VENTRICLE_GROWTH = np.array([0.10, 0.30, 0.20]), 0.16  # half axes, of the brain's; share a deviation of atrophy
+FLUID_WIDTH, FLUID_GROWTH = 0.05, 0.016  # of the radius: width of the fluid around the brain, and its growth a deviation of atrophy
+VENTRICLES, VENTRICLE_GROWTH = np.array([0.12, 0.36, 0.22]), 0.18  # half axes, of the brain's; share a deviation of atrophy
 NUCLEI = {"place": np.array([0.32, 0.02, 0.05]), "axes": np.array([0.14, 0.26, 0.24])}  # deep grey matter of a side, of the brain's
 
 
@@ -44,7 +44,7 @@ class Head:
 
 def brain_edge(atrophy: float) -> float:
     """Radius of the brain's surface, of that of the skull's inside."""
-    return 1 - np.clip(FLUID_WIDTH + FLUID_GROWTH * atrophy, 0.012, 0.08)
+    return 1 - np.clip(FLUID_WIDTH + FLUID_GROWTH * atrophy, 0.015, 0.1)
 
 
 def draw_haematoma(rng, axes: np.ndarray, deep: bool) -> phantom.Lesion:
