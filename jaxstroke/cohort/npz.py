@@ -45,7 +45,7 @@ def file_of(path) -> str:
 
 def open_member(content: bytes, name: str) -> Member:
     """A member by its name without `.npy`; raises one of DAMAGED where it is not there, is no plain array or cannot be read."""
-    stream = zipfile.ZipFile(io.BytesIO(content)).open(f"{name}.npy")
+    stream = _stream(content, name)
     version = np.lib.format.read_magic(stream)
     if version not in HEADERS:
         raise ValueError(f"format {version}")
@@ -62,7 +62,12 @@ def names(content: bytes) -> list[str]:
 
 def read_member(content: bytes, name: str) -> np.ndarray:
     """A whole member; raises one of DAMAGED."""
-    return np.lib.format.read_array(zipfile.ZipFile(io.BytesIO(content)).open(f"{name}.npy"), allow_pickle=False)
+    return np.lib.format.read_array(_stream(content, name), allow_pickle=False)
+
+
+def _stream(content: bytes, name: str) -> zipfile.ZipExtFile:
+    """A member's bytes, unpacked as they are read."""
+    return zipfile.ZipFile(io.BytesIO(content)).open(f"{name}.npy")
 
 
 def read_row(path) -> np.ndarray:

@@ -1,4 +1,6 @@
-"""Files to arrays: NIfTI volumes, PNG or JPG pictures, rows of NumPy archives. Whatever makes a file unusable is a ReadError that says why, without the patient.
+"""Files to arrays: NIfTI volumes, PNG or JPG pictures, rows of NumPy archives.
+
+Whatever makes a file unusable is a ReadError that says why, without the patient.
 
 Speed: a compressed file is read and decompressed whole and the voxels are a view of that memory (nibabel parses the header), which is
 several times faster than reading through a compressed stream. Voxels keep the file's own type, unless the file asks for scaling.

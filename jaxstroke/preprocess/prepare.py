@@ -78,9 +78,9 @@ def check_settings(name: str, settings: dict):
             raise InputError(f"images.{name}.{key} is '{settings[key]}'.{nearest(settings[key], known)}")
     if len(settings["shape"]) != 3 or min(settings["shape"]) < 1 or len(settings["spacing"]) != 3:
         raise InputError(f"images.{name}: shape and spacing are three numbers (slices, rows, columns), shape at least 1.")
-    as_it_is = not settings["register"] and settings["brain_mask"] == "none" and settings["axis"] == "slice"
-    if settings["sampling"] in resize.OF_THE_FILE and not as_it_is:
-        raise InputError(f"images.{name}.sampling '{settings['sampling']}' takes a file as it is: set register=False, brain_mask='none', axis='slice'.")
+    sampling, as_it_is = settings["sampling"], not settings["register"] and settings["brain_mask"] == "none" and settings["axis"] == "slice"
+    if sampling in resize.OF_THE_FILE and not as_it_is:
+        raise InputError(f"images.{name}.sampling '{sampling}' takes a file as it is: set register=False, brain_mask='none', axis='slice'.")
     if settings["normalise"] in WINDOWED and not settings["window"][1] > settings["window"][0]:
         raise InputError(f"images.{name}.window {tuple(settings['window'])}: the second value must be the larger one.")
 

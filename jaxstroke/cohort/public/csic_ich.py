@@ -42,8 +42,10 @@ COLUMNS = {
     "rdw": "RCDW", "mchc": "CMHC", "mpv": "MPV", "inr": "INR", "fibrinogen": "Fibrinogen",
 }  # fmt: skip
 LABEL = "Label (poor_prognosis)"
-IDS = ("ID", "Patient ID", "Patient", "ID Patient", "Nº", "Nº Patient", "Patient Nº", "Number", "Patient number", "Case", "Case ID", "Subject",
-       "Subject ID", "Code", "Paciente", "ID Paciente", "Nº Paciente")  # fmt: skip
+IDS = (
+    "ID", "Patient ID", "Patient", "ID Patient", "Nº", "Nº Patient", "Patient Nº", "Number", "Patient number", "Case", "Case ID", "Subject",
+    "Subject ID", "Code", "Paciente", "ID Paciente", "Nº Paciente",
+)  # fmt: skip
 TABLE = "clinical_data_ich.csv"
 SCAN = re.compile(r"([^.].*)_brain\.nii(?:\.gz)?", re.IGNORECASE)
 OUTCOMES = {"good_prognosis": "0", "poor_prognosis": "1"}  # folder, in lower case -> poor_prognosis
@@ -114,7 +116,7 @@ def row_of(key: str, scan: epath.Path | None, clinical: dict[str, str]) -> dict[
     told, written = outcome_of(scan), clinical.get("label", "")
     if told and written and told != written:
         raise InputError(
-            f"patient '{key}' lies in {scan.parent.name}, but column '{LABEL}' of the clinical table says {written}: correct one of the two."
+            f"patient '{key}' lies in {scan.parent.name}, but column '{LABEL}' of the clinical table says {written}: correct one of them."
         )
     row = {"patient_id": key if scan is None else SCAN.fullmatch(scan.name)[1], "ct": "" if scan is None else str(scan)}
     return row | {"poor_prognosis": told or written} | {name: clinical.get(name, "") for name in COLUMNS}

@@ -47,7 +47,7 @@ def make(config, workdir) -> str:
 
 
 def table(root, size: int) -> pd.DataFrame:
-    """One row a volume, paths absolute. size: voxels an axis. Raises InputError on a folder without such files or with those of two sets."""
+    """One row a volume, paths absolute. size: voxels an axis. Raises InputError on a folder without such files or of two sets."""
     if size not in SIZES:
         raise InputError(f"config.cohort.medmnist3d.size is {size}: the sets are published at 28 and 64 voxels an axis.")
     rows: dict[str, list[dict]] = {}
