@@ -63,8 +63,8 @@ def test_scans_are_in_hounsfield_units(scans):
         assert (head[[0, -1]] < -900).all() and (head[:, [0, -1]] < -900).all() and (head[:3, :3] == head_ct.AIR).all()
         assert head.max() > 700 and (head > 300).mean() > 0.01
         assert (brain[[0, -1]] == 0).all() and brain.max() < 100 and brain.min() > -60
-        within = ndimage.binary_erosion(brain != 0, iterations=2)
-        np.testing.assert_array_equal(brain[within], head[within])
+        within = ndimage.binary_erosion(brain != 0, iterations=3)  # partial volumes of the skull reach in from outside
+        np.testing.assert_allclose(brain[within], head[within], atol=2)
         assert 25 < np.median(brain[within & ~mask]) < 38
         assert 55 < np.median(brain[mask]) < 72
         np.testing.assert_array_equal(scan["affine"][:3, :3], np.diag([-5.0, 5.0, 4.5]))
