@@ -1,7 +1,5 @@
 """The haemorrhage paper's published folder, as a small copy: scans by outcome, a spreadsheet's table, a folder to be predicted."""
 
-import logging
-
 import nibabel
 import numpy as np
 import pytest
@@ -43,18 +41,35 @@ def cells(frame, patient):
     return frame[frame["patient_id"] == patient].to_dict("records")[0]
 
 
-def test_outcomes_come_from_folders_and_patient_213_is_left_out(root, caplog):
-    with caplog.at_level(logging.WARNING):
-        frame = csic_ich.table(root)
-    assert list(frame["patient_id"]) == ["2", "7", "10", "99"]
-    assert list(frame["poor_prognosis"]) == ["0", "1", "0", "1"]
-    assert "patient 213" in caplog.text
+def test_outcomes_come_from_folders(root):
+    frame = csic_ich.table(root)
+    assert list(frame["patient_id"]) == ["2", "7", "10", "213", "99"]
+    assert list(frame["poor_prognosis"]) == ["0", "1", "0", "1", "1"]
     assert {name: cells(frame, "7")[name] for name in ("age", "gcs", "temperature", "rdw")} == {
         "age": "81", "gcs": "6", "temperature": "1", "rdw": "1",
     }  # fmt: skip
     assert cells(frame, "7")["ct"].endswith("POOR_PROGNOSIS/7_brain.nii.gz")
     assert cells(frame, "10")["age"] == "" and cells(frame, "99")["ct"] == ""
     assert len(csic_ich.COLUMNS) == len(set(PREDICTORS)) == 42 and set(csic_ich.COLUMNS) < set(frame)
+
+
+def make_config(root):
+    config = settings.base()
+    config.cohort.recipe, config.cohort.root = "csic_ich", str(root)
+    config.images.ct = settings.image("ct", kind="volume")
+    config.clinical.numeric = ("age", "gcs")
+    config.cohort.outcomes.prognosis = ("poor_prognosis", "==", 1)
+    config.cohort.complete = ("ct",)
+    return config
+
+
+def test_patient_213_has_no_part_in_training_and_the_flow_says_so(root, tmp_path):
+    cohort = read_cohort(make_config(root), tmp_path)
+    assert cohort.flow == (
+        ("rows in the table", 5), ("patient 213, left out as in the paper's code", -1), ("incomplete: ct", -1), ("used", 3),
+    )  # fmt: skip
+    assert [unit.unit for unit in cohort.units] == ["2", "7", "10"]
+    assert "213" in [unit.unit for unit in read_cohort(make_config(root), tmp_path, labelled=False).units]
 
 
 def test_a_spanish_spreadsheet_in_deeper_folders_and_small_letters(tmp_path):
@@ -77,11 +92,7 @@ def test_scans_alone_are_enough_to_predict(tmp_path):
     for patient in ("b", "12", "3", "213"):
         scan(tmp_path / "new" / f"{patient}_brain.nii.gz")
     scan(tmp_path / "new" / "._3_brain.nii.gz")
-    config = settings.base()
-    config.cohort.recipe, config.cohort.root = "csic_ich", str(tmp_path / "new")
-    config.images.ct = settings.image("ct", kind="volume")
-    config.clinical.numeric = ("age", "gcs")
-    config.cohort.outcomes.prognosis = ("poor_prognosis", "==", 1)
+    config = make_config(tmp_path / "new")
     units = read_cohort(config, tmp_path / "run", labelled=False).units
     assert [unit.unit for unit in units] == ["3", "12", "213", "b"]
     assert all(unit.paths["ct"] and unit.labels["prognosis"] is None and unit.clinical["age"] is None for unit in units)

@@ -10,9 +10,11 @@ are needed.
 | patient_id | as in the scan's name, else as in the CSV |
 | ct | the scan, empty where there is none |
 | poor_prognosis | 0 or 1: the folder's, else the CSV's, else empty; where both are there they must agree |
+| left_out | why a patient has no part in training, empty for the others |
 | those of COLUMNS | the CSV's predictors, verbatim but for the decimal sign; empty where it has none |
 
-Patient 213 is left out, as in the paper's code, where scans lie in folders of outcomes and the CSV has that patient.
+Patient 213 is left out of training, as in the paper's code, where scans lie in folders of outcomes and the CSV has that patient; the
+flow of patients says so.
 """
 
 import re
@@ -49,7 +51,7 @@ IDS = (
 TABLE = "clinical_data_ich.csv"
 SCAN = re.compile(r"([^.].*)_brain\.nii(?:\.gz)?", re.IGNORECASE)
 OUTCOMES = {"good_prognosis": "0", "poor_prognosis": "1"}  # folder, in lower case -> poor_prognosis
-LEFT_OUT = "213"
+LEFT_OUT = {"213": "patient 213, left out as in the paper's code"}
 DEEPEST = ("*", "*/*", "*/*/*")
 
 
@@ -74,12 +76,11 @@ def table(root) -> pd.DataFrame:
             "with GOOD_PROGNOSIS and POOR_PROGNOSIS as published, or with skull-stripped scans named like that."
         )
     clinical = clinical_rows(inside, found)
-    if LEFT_OUT in clinical and any(outcome_of(path) for path in found.values()):
-        logging.warning("patient %s of %s is left out, as in the paper's code", LEFT_OUT, root)
-        found.pop(LEFT_OUT, None)
-        clinical.pop(LEFT_OUT)
+    as_published = any(outcome_of(path) for path in found.values())
     keys = [*sorted(found, key=order), *(key for key in clinical if key not in found)]
-    return pd.DataFrame([row_of(key, found.get(key), clinical.get(key, {})) for key in keys])
+    rows = [row_of(key, found.get(key), clinical.get(key, {})) for key in keys]
+    left_out = [LEFT_OUT.get(key, "") if as_published and key in clinical else "" for key in keys]
+    return pd.DataFrame(rows).assign(left_out=left_out)
 
 
 def scans(inside: list[epath.Path]) -> dict[str, epath.Path]:
