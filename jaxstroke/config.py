@@ -25,8 +25,10 @@ def image(column: str, **settings) -> ConfigDict:
     shape         stored (s, h, w); shorter ones are padded and masked, of longer ones evenly spaced slices are kept
     channels      1, or 3 for colour photographs
     sampling      grid (a grid in mm along the file's axes) | resize (all of the file's voxels by their number: paper 3, `spacing` unused)
-    normalise     zscore (inside the brain, clipped at 5) | window | window_erased | percentile | mask | photograph | none
-    window        (low, high) in the file's own unit, stored as 0 to 1; what lies outside is 0 or 1, or with window_erased 0
+                  | pad (the file's voxels as they are, zeros or a cut on both sides of each axis)
+    normalise     zscore (inside the brain, clipped at 5) | window | window_erased | scale | percentile | mask | photograph | none
+    window        (low, high) in the file's own unit, stored as 0 to 1; what lies outside is 0 or 1, or with window_erased 0; scale refuses
+                  no image, the other two one that seems to be in another unit
     register      resample onto the grid of `cohort.reference` through the affines
     brain_mask    foreground (threshold and morphology) | none | a column with mask files
     dtype         int16 with a scale | uint8
@@ -46,7 +48,7 @@ def base() -> ConfigDict:
     config = ConfigDict()
     config.cohort = ConfigDict(
         {
-            "recipe": "table",  # table | synthetic | soop | ist: who writes the table
+            "recipe": "table",  # who writes the table: table (you) | synthetic | synthetic_ich | soop | ist | csic_ich | medmnist3d
             "root": "",  # folder of a public cohort, as published
             "table": "",  # CSV: one row a (patient, study)
             "records": "",  # folder or bucket of prepared records; "" = `records` beside the workdir
@@ -62,12 +64,13 @@ def base() -> ConfigDict:
             "workers": 0,  # processes that prepare, 0 = every core
             "reference": "",  # image whose grid the registered ones are resampled onto
             "min_overlap": 0.3,  # of the smaller brain mask, below which two modules are not registered
+            "medmnist3d": {"size": 28},  # voxels an axis, 28 | 64: which of a set's files is read
             "synthetic": {
                 "patients": 240,
                 "seed": 0,
                 "shape": (12, 64, 64),  # voxels z, y, x
                 "spacing": (10.0, 3.2, 3.2),  # mm
-                "missing_share": 0.2,  # of patients without one of their modules
+                "missing_share": 0.2,  # of patients without one of their modules (not of synthetic_ich, which has one)
             },
         }
     )

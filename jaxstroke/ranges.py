@@ -15,6 +15,7 @@ TINY = 1e-12
 SEED = (0, 2**31 - 1)
 RANGES = {
     "cohort.workers": (0, 1024), "cohort.min_overlap": (0, 1), "cohort.synthetic.patients": (1, 10**6), "cohort.synthetic.seed": SEED,
+    "cohort.medmnist3d.size": (1, 512),
     "cohort.synthetic.missing_share": (0, 1), "split.folds": (1, 1000), "split.repeats": (1, 1000), "split.inner_folds": (0, 1000),
     "split.seed": SEED, "model.hidden": (1, 4096), "model.fusion_penalty": (TINY, 1e12), "optimizer.learning_rate": (TINY, 1e3),
     "optimizer.weight_decay": (0, 1e3), "optimizer.epsilon": (1e-30, 1), "optimizer.trust": (TINY, 1e3), "optimizer.clip": (0, 1e9),
@@ -46,11 +47,13 @@ IMAGE_TUPLES = {"shape": (int, (1, 32768), 3, 3), "spacing": (float, (0, 1000), 
 IMAGE_CHOICES = {
     "kind": ("sequence", "volume"),
     "axis": ("slice", "time"),
-    "sampling": ("grid", "resize"),
+    "sampling": ("grid", "resize", "pad"),
     "dtype": ("int16", "uint8"),
     "channels": (1, 3),
-    "normalise": ("zscore", "window", "window_erased", "percentile", "mask", "photograph", "none"),  # preprocess.normalise.NORMALISE
+    # of preprocess.normalise.NORMALISE
+    "normalise": ("zscore", "window", "window_erased", "scale", "percentile", "mask", "photograph", "none"),
 }
+WINDOWED = ("window", "window_erased", "scale")  # those that read `window`
 LONGEST_PATH = 4096
 MOST_VALUES = 2**26  # of an image as it is stored: 512 x 512 x 256
 MOST_ROWS = 2**20  # of an update
@@ -149,9 +152,11 @@ def check_image(where: str, image: dict):
     check_count(f"{where}.shape = {shown(image['shape'])}", (*image["shape"], image["channels"]), MOST_VALUES, "values an image")
     if any(0 < length < 0.01 for length in image["spacing"]):
         raise InputError(f"{where}.spacing = {shown(image['spacing'])} must be 0 or at least 0.01 mm each")
-    if image["sampling"] == "resize" and (image["register"] or image["brain_mask"] != "none" or image["axis"] != "slice"):
-        raise InputError(f"{where}.sampling = 'resize' takes a file as it is: set register=False, brain_mask='none', axis='slice'")
-    if image["normalise"].startswith("window") and not image["window"][1] > image["window"][0]:
+    as_it_is = not image["register"] and image["brain_mask"] == "none" and image["axis"] == "slice"
+    if image["sampling"] != "grid" and not as_it_is:
+        how = "set register=False, brain_mask='none', axis='slice'"
+        raise InputError(f"{where}.sampling = '{image['sampling']}' takes a file as it is: {how}")
+    if image["normalise"] in WINDOWED and not image["window"][1] > image["window"][0]:
         raise InputError(f"{where}.window = {shown(image['window'])}: the second value must be the larger one")
     if not image["column"]:
         raise InputError(f"{where}.column is empty: name the column of the table with its files")

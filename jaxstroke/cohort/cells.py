@@ -7,7 +7,7 @@ import re
 
 from etils import epath
 
-from jaxstroke.cohort import labels
+from jaxstroke.cohort import labels, npz
 from jaxstroke.cohort.columns import Layout
 from jaxstroke.errors import InputError
 
@@ -130,7 +130,7 @@ def files(cell: str, base: str, missing: frozenset[str]) -> tuple[str, ...]:
     for part in (part.strip() for part in cell.split("|")):
         if part and part not in missing:
             path = part if "://" in part else os.path.join(base, os.path.expanduser(part))  # an absolute one stays as it is
-            found += [path] if part.lower().endswith(FILE_SUFFIXES) else _inside(path)
+            found += [path] if part.lower().endswith(FILE_SUFFIXES) or npz.split(part) else _inside(path)
     return tuple(found)
 
 

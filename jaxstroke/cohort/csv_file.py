@@ -17,13 +17,15 @@ LOOKED_AT = 50  # lines that must fit a delimiter
 LONGEST_CELL = 50_000_000  # characters: a cell may hold a report; the csv module's own limit is 131072
 
 
-def read_csv(path) -> tuple[pd.DataFrame, str]:
+def read_csv(path, code_page: str = "") -> tuple[pd.DataFrame, str]:
     """Every cell as a stripped string (so "007" stays "007"), and the delimiter, found in the header.
+
+    code_page: encoding of a published file that is not UTF-8, tried after it; "" = none.
 
     Raises InputError where the file is absent, is not a UTF-8 or UTF-16 table, is empty, or has a ragged row or a repeated column.
     """
     path = epath.Path(path).expanduser()
-    rows, delimiter = _rows(path, _text(path))
+    rows, delimiter = _rows(path, _text(path, code_page))
     if not rows:
         raise InputError(f"table {path} is empty: it needs a header line and one line a patient.")
     header, lines = _header(path, rows)
@@ -44,7 +46,7 @@ def write_csv(frame: pd.DataFrame, path):
     temporary.replace(path)
 
 
-def _text(path: epath.Path) -> str:
+def _text(path: epath.Path, code_page: str) -> str:
     """The file's characters."""
     try:
         content = content_of(path)
@@ -56,6 +58,8 @@ def _text(path: epath.Path) -> str:
     try:
         text = content.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError as error:
+        if code_page:
+            return content.decode(code_page)
         line = content[: error.start].count(b"\n") + 1
         raise InputError(f"table {path} is not UTF-8 text (first at line {line}): export it as 'CSV UTF-8'.") from None
     if "\0" in text:

@@ -53,7 +53,10 @@ def given(config, cohort, groups: list[Group]):
 
 
 def official(config, cohort, groups: list[Group]):
-    """One fold, as published: the column says train, val or test; without val rows a part of train is held back."""
+    """One fold, as published: the column says train, val or test; without val rows a part of train is held back.
+
+    Where the published test part is elsewhere, to be predicted later, the val rows are tested: what stops a network early cannot judge it.
+    """
     parts = {"train": [], "val": [], "test": []}
     for group in groups:
         cell = cell_of(config, cohort, group).lower()
@@ -63,9 +66,12 @@ def official(config, cohort, groups: list[Group]):
                 "config.split.kind 'official'."
             )
         parts[PART_NAMES[cell]].append(group)
+    if not parts["test"]:
+        parts["val"], parts["test"] = [], parts["val"]
     for name in ("train", "test"):
         if not parts[name]:
-            raise InputError(f"column '{config.split.column}' has no row '{name}': config.split.kind 'official' needs train and test.")
+            needs = "config.split.kind 'official' needs train, and test or val"
+            raise InputError(f"column '{config.split.column}' has no row '{name}': {needs}.")
     for repeat in range(config.split.repeats):
         yield repeat, 0, parts["train"], parts["val"] or None, parts["test"]
 

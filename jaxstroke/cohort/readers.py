@@ -1,4 +1,6 @@
-"""Files to arrays: NIfTI volumes and PNG or JPG pictures. Whatever makes a file unusable is a ReadError that says why, without the patient.
+"""Files to arrays: NIfTI volumes, PNG or JPG pictures, rows of NumPy archives.
+
+Whatever makes a file unusable is a ReadError that says why, without the patient.
 
 Speed: a compressed file is read and decompressed whole and the voxels are a view of that memory (nibabel parses the header), which is
 several times faster than reading through a compressed stream. Voxels keep the file's own type, unless the file asks for scaling.
@@ -14,6 +16,7 @@ import numpy as np
 import PIL.Image
 import PIL.ImageOps
 
+from jaxstroke.cohort import npz
 from jaxstroke.cohort.files import SPARE, ReadError, check_size, content_of, inflated
 
 __all__ = ["Image", "ReadError", "read_image"]
@@ -37,8 +40,8 @@ WIDE_GREY = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
 class Image:
     """What a file holds.
 
-    array   NIfTI: (x, y, z) or (x, y, z, t) in the file's axes; picture: (h, w, c), c = 1 or 3. May be read-only
-    affine  (4, 4) float64, voxel index to mm in RAS, or None for a picture
+    array   NIfTI: (x, y, z) or (x, y, z, t) in the file's axes; picture: (h, w, c), c = 1 or 3; archive: as in it. May be read-only
+    affine  (4, 4) float64, voxel index to mm in RAS, or None for a picture; an archive says none: 1 mm
     time    the array has a time axis, the fourth
     """
 
@@ -48,18 +51,40 @@ class Image:
 
 
 def read_image(path) -> Image:
-    """Read a .nii, .nii.gz, .png or .jpg file.
+    """Read a .nii, .nii.gz, .png or .jpg file, or the row of an archive that `FILE.npz#MEMBER/ROW` names.
 
     Raises ReadError where the file is absent, empty, truncated or of another kind, where it holds no voxel, NaN or Inf, more than
     four axes or colour in a volume, where its affine cannot be inverted, and where it would take more than 2 GiB of memory.
     """
     name = str(path).lower()
-    if not name.endswith(PICTURES + VOLUMES):
+    if npz.split(path):
+        image = _row(path)
+    elif not name.endswith(PICTURES + VOLUMES):
         raise ReadError(f"not a format that is read here ({', '.join(PICTURES + VOLUMES)}), or an empty folder")
-    content = content_of(path)
-    image = _picture(content) if name.endswith(PICTURES) else _volume(content)
+    else:
+        content = content_of(path)
+        image = _picture(content) if name.endswith(PICTURES) else _volume(content)
     _check_values(image.array)
     return image
+
+
+def _row(path) -> Image:
+    """A volume in a NumPy archive."""
+    try:
+        array = npz.read_row(path)
+    except FileNotFoundError:
+        raise ReadError("the file does not exist") from None
+    except OSError as error:
+        raise ReadError(f"the file cannot be opened ({type(error).__name__})") from None
+    except IndexError:
+        raise ReadError("its archive has fewer rows") from None
+    except npz.DAMAGED as error:
+        raise ReadError(f"its archive is damaged, or has no such array ({type(error).__name__})") from None
+    if array.ndim != 3 or array.dtype.kind not in "uif" or not array.size:
+        raise ReadError("its row in the archive is no volume: three axes and one number a voxel are expected")
+    if array.dtype.kind == "f" or not array.dtype.isnative:
+        array = array.astype(np.float32)
+    return Image(array, np.eye(4), False)
 
 
 def _check_values(array: np.ndarray):

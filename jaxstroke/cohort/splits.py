@@ -43,7 +43,8 @@ def make_splits(config, cohort) -> list[Fold]:
 
     kfold: patients dealt into folds, stratified. group: the same with whole centres, so that the centres of a test part are new to its
     network (validation and inner parts are by patient, as there are rarely centres enough). given: the column holds the fold. temporal: the
-    last 1/folds of the patients by the column is the test part. official: the column holds train, val or test.
+    last 1/folds of the patients by the column is the test part. official: the column holds train, val or test;
+    without test rows those of val are tested.
     Raises InputError where the column does not fit the kind, or a part of a fold holds one class only of a binary task.
     """
     groups = join(cohort.units, strata(config, cohort), by_centre=config.split.kind == "group")

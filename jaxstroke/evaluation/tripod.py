@@ -122,7 +122,8 @@ def of_study(content: dict, cohort: dict, task: str) -> dict[str, str]:
 def of_cohort(config: dict) -> dict[str, str]:
     cohort = config["cohort"]
     recipe, group = cohort.get("recipe", "table"), cohort.get("group", "")
-    known = {"synthetic": "A synthetic cohort with a stated outcome model: no patients.", "table": f"The table {cohort.get('table', '')}."}
+    made = "A synthetic cohort with a stated outcome model: no patients."
+    known = {"synthetic": made, "synthetic_ich": made, "table": f"The table {cohort.get('table', '')}."}
     outcomes = {rule[0] for rule in cohort.get("outcomes", {}).values()}  # out of its range an outcome stops the program
     limits = {name: pair for name, pair in cohort.get("ranges", {}).items() if name not in outcomes}
     ranges = ", ".join(f"{name} {low:g} to {high:g}" for name, (low, high) in limits.items())

@@ -49,6 +49,12 @@ def erased(values: np.ndarray, inside: np.ndarray, window) -> np.ndarray:
     return np.where(seen, share, np.float32(0))
 
 
+def scaled(values: np.ndarray, inside: np.ndarray, window) -> np.ndarray:
+    """(low, high) to 0..1, clipped, and nothing refused: for values known to be in that unit, such as 0 to 255 of a published array."""
+    low, high = window
+    return np.clip((values - low) / (high - low), 0.0, 1.0).astype(np.float32)
+
+
 def percentile(values: np.ndarray, inside: np.ndarray, window) -> np.ndarray:
     """Minimum to 99.5th percentile, both from inside, to 0..1."""
     seen = values[inside]
@@ -72,6 +78,7 @@ NORMALISE = {
     "zscore": (zscore, (-CLIP, CLIP)),
     "window": (windowed, (0.0, 1.0)),
     "window_erased": (erased, (0.0, 1.0)),
+    "scale": (scaled, (0.0, 1.0)),
     "percentile": (percentile, (0.0, 1.0)),
     "mask": (fraction, (0.0, 1.0)),
     "photograph": (fraction, (0.0, 1.0)),

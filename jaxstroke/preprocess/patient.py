@@ -9,6 +9,7 @@ import os
 
 import numpy as np
 
+from jaxstroke.cohort import npz
 from jaxstroke.cohort.files import ReadError, check_size
 from jaxstroke.errors import InputError
 from jaxstroke.preprocess import records, resize, slices, volume
@@ -95,7 +96,7 @@ def volumes(plan: Plan, job: Job, name: str, images: list, cache: dict) -> dict:
         raise ReadError(f"{len(images)} volumes in one cell, but images.{name}.axis is 'slice': one volume is expected")
     if not timed and images[0].array.ndim > 3:
         raise ReadError(f"it is 4D ({images[0].array.shape[-1]} time points), but images.{name}.axis is 'slice'")
-    if settings["sampling"] == "resize":
+    if settings["sampling"] in resize.OF_THE_FILE:
         return resize.resized(settings, images[0].array, images[0].affine)
     own = geometry(plan, job, name, cache)
     reference_name, reference = reference_for(plan, job, name, cache)
@@ -150,7 +151,7 @@ def fingerprint(plan: Plan, job: Job, name: str, timed: bool, sizes: dict) -> st
     for reference in plan.references if settings["register"] else ():
         names += [reference, plan.images[reference]["brain_mask"]]
     found = []
-    for path in dict.fromkeys(path for each in names for path in job.paths.get(each, ())):
+    for path in dict.fromkeys(npz.file_of(path) for each in names for path in job.paths.get(each, ())):
         if path not in sizes:
             try:
                 sizes[path] = os.stat(path)

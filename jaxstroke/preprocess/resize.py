@@ -1,7 +1,10 @@
-"""All of a file's voxels onto a fixed shape, whatever their size in mm: what the haemorrhage paper does with its scans (section 3.3).
+"""A file's voxels onto a fixed shape, whatever their size in mm.
 
-In order: window, pad the slices on both sides where there are fewer than wanted, mean over the share of the volume that falls to each
-stored voxel. Voxels keep the file's own order of axes, so a stored volume is (s, h, w) = (z, y, x) as the file counts them; the paper's
+resize: what the haemorrhage paper does with its scans (section 3.3). In order: window, pad the slices on both sides where there are fewer
+than wanted, mean over the share of the volume that falls to each stored voxel.
+pad: nothing is resampled; each axis is filled with zeros on both sides, or cut on both sides, to the stored length.
+
+Voxels keep the file's own order of axes, so a stored volume is (s, h, w) = (z, y, x) as the file counts them; the paper's
 quarter turn and flip come to the same.
 """
 
@@ -9,12 +12,15 @@ import numpy as np
 
 from jaxstroke.preprocess import normalise
 
+OF_THE_FILE = ("resize", "pad")  # values of images.<name>.sampling that go by voxels and not by mm
+
 
 def resized(settings: dict, array: np.ndarray, affine: np.ndarray) -> dict:
     """Fields of a record. array: (x, y, z) as in the file; affine: its own, 4 x 4. Raises ReadError where it does not fit the window."""
     values = array.transpose(2, 1, 0).astype(np.float32)
     values = normalise.normalise(settings["normalise"], values, np.ones(values.shape, bool), settings["window"])
-    values, before = padded(values, settings["shape"][0])
+    slices = max(settings["shape"][0], len(values))
+    values, before = centred(values, settings["shape"] if settings["sampling"] == "pad" else (slices, *values.shape[1:]))
     matrix = to_source(values.shape, settings["shape"], before)
     stored, scale, offset = normalise.quantise(settings["normalise"], area(values, settings["shape"]), settings["dtype"])
     shape = list(settings["shape"])
@@ -28,10 +34,14 @@ def resized(settings: dict, array: np.ndarray, affine: np.ndarray) -> dict:
     }  # fmt: skip
 
 
-def padded(values: np.ndarray, slices: int) -> tuple[np.ndarray, int]:
-    """At least so many slices, zeros on both sides, one more behind where their number is odd; and how many stand before the first."""
-    lacking = max(0, slices - len(values))
-    return np.pad(values, ((lacking // 2, lacking - lacking // 2), (0, 0), (0, 0))), lacking // 2
+def centred(values: np.ndarray, shape) -> tuple[np.ndarray, tuple[int, ...]]:
+    """Zeros added or voxels cut on both sides of each axis, one more behind where their number is odd, until it has this shape.
+
+    Also returns how many were added before the first of each axis, negative where they were cut.
+    """
+    before = tuple(int(np.sign(length - n)) * (abs(length - n) // 2) for length, n in zip(shape, values.shape, strict=True))
+    values = values[tuple(slice(max(0, -b), max(0, -b) + length) for b, length in zip(before, shape, strict=True))]
+    return np.pad(values, [(max(0, b), length - n - max(0, b)) for b, length, n in zip(before, shape, values.shape, strict=True)]), before
 
 
 def area(values: np.ndarray, shape) -> np.ndarray:
@@ -53,10 +63,10 @@ def box_weights(length: int, source_length: int) -> np.ndarray:
     return (inside / inside.sum(1, keepdims=True)).astype(np.float32)
 
 
-def to_source(native, shape, before: int) -> np.ndarray:
-    """4 x 4: stored index (s, h, w, 1) -> voxel index (x, y, z, 1) in the file. native: shape (z, y, x) after padding."""
+def to_source(native, shape, before) -> np.ndarray:
+    """4 x 4: stored index (s, h, w, 1) -> voxel index (x, y, z, 1) in the file. native: shape (z, y, x) after `centred`; before: its."""
     step = np.asarray(native, float) / np.asarray(shape)
-    start = step / 2 - 0.5 - np.array([before, 0, 0])
+    start = step / 2 - 0.5 - np.asarray(before)
     matrix = np.zeros((4, 4))
     for place in range(3):
         matrix[2 - place, place], matrix[2 - place, 3] = step[place], start[place]

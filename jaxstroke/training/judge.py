@@ -68,13 +68,18 @@ def label_of(loaded, task: str) -> np.ndarray:
 
 
 def columns(loaded, rows: np.ndarray, config) -> list[scores.Score]:
-    """Columns of the table scored as they are: readers, clinical scores, and on synthetic cohorts the true log-odds."""
+    """Columns of the table scored as they are: readers, clinical scores, and on synthetic cohorts the true log-odds.
+
+    The latter are of the primary task's outcome, so tasks on other columns are not scored by them: nobody knows what is attainable there.
+    """
+    outcome, attainable = config.cohort.outcomes, config.evaluate.attainable
     names = dict.fromkeys(name for row in rows for name in loaded.units[row].columns)
     found = []
     for name in names:
         values = np.array([loaded.units[row].columns.get(name) for row in rows], np.float64)
-        for task in config.loss:
-            count = len(config.cohort.outcomes[task][2]) if config.cohort.outcomes[task][1] == "ordinal" else 1
+        told = attainable and (name == attainable or name.startswith(f"{attainable}_without_"))
+        for task in (task for task in config.loss if not told or outcome[task][0] == outcome[config.evaluate.primary][0]):
+            count = len(outcome[task][2]) if outcome[task][1] == "ordinal" else 1
             found.append(scores.Score(f"column:{name}", task, np.repeat(values[:, None], count, 1), ranks=True))
     return found
 

@@ -110,6 +110,15 @@ def test_official_parts_and_a_patient_in_two_of_them():
         make_splits(make_config(kind="official", column="part"), make_cohort(split=lambda patient: "holdout"))
 
 
+def test_without_official_test_rows_those_of_validation_are_tested():
+    cohort = make_cohort(split=lambda patient: "val" if patient % 4 == 3 else "train")
+    (fold,) = make_splits(make_config(kind="official", column="part", inner_folds=0), cohort)
+    assert patients(fold.test) == {f"p{p}" for p in range(3, 80, 4)}
+    assert patients(fold.val) and patients(fold.train) | patients(fold.val) == {f"p{p}" for p in range(80) if p % 4 != 3}
+    with pytest.raises(InputError, match="no row 'test'"):
+        make_splits(make_config(kind="official", column="part"), make_cohort(split=lambda patient: "train"))
+
+
 def test_temporal_tests_on_the_last():
     cohort = make_cohort(split=lambda patient: f"2020-{1 + patient % 12:02d}-{1 + patient // 12:02d}")
     dates = {unit.unit: unit.split for unit in cohort.units}

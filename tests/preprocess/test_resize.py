@@ -89,3 +89,24 @@ def test_a_stored_voxel_finds_its_way_back_to_the_file(kit, tmp_path):
 def test_another_unit_is_refused(kit, tmp_path):
     kit.save(tmp_path / "ct.nii.gz", np.random.default_rng(0).random((20, 20, 20)).astype(np.float32))
     assert "another unit" in record(kit, tmp_path / "ct.nii.gz")["reason"]
+
+
+@pytest.mark.parametrize("native", [(28, 28, 28), (31, 40, 29), (45, 33, 20)])
+def test_padding_moves_voxels_and_changes_none(kit, tmp_path, native):
+    """Shorter axes are filled, longer ones cut, on both sides; the recorded transforms find each voxel again."""
+    array = np.random.default_rng(0).integers(0, 256, native, np.uint8)
+    kit.save(tmp_path / "ct.nii.gz", array)
+    chosen = settings(kit, (32, 32, 32)) | {"sampling": "pad", "normalise": "scale", "window": (0.0, 255.0), "dtype": "uint8"}
+    plan = reference.Plan({"ct": chosen}, (), 0.3)
+    made = patient.prepare_image(plan, reference.Job("1", "1", "", {"ct": (str(tmp_path / "ct.nii.gz"),)}), "ct", {})
+    stored = made["array"][..., 0]
+    places = np.stack(np.meshgrid(*[np.arange(32)] * 3, indexing="ij"), -1).reshape(-1, 3)
+    source = inverse.stored_to_source(made, places)
+    np.testing.assert_array_equal(source, np.rint(source))
+    inside = ((source >= 0) & (source < native)).all(1)
+    found = stored[tuple(places.T)]
+    np.testing.assert_array_equal(found[inside], array[tuple(source[inside].astype(int).T)])
+    assert not found[~inside].any() and inside.sum() == np.minimum(native, 32).prod()
+    for axis in range(3):
+        filled = np.flatnonzero(stored.any(axis=tuple(other for other in range(3) if other != axis)))
+        assert filled[0] + filled[-1] in (30, 31)  # as much before as behind, or one more behind
