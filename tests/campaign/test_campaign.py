@@ -7,6 +7,7 @@ many; a fault says how to see it again.
 import pathlib
 import shutil
 import types
+import zlib
 
 import attempts
 import documents
@@ -219,6 +220,46 @@ def restore(folder: pathlib.Path, trained: types.SimpleNamespace):
     state, _, _, chunk, _ = networks.resumed(trained.engine, trained.runs, folder)
     assert chunk == 0 or networks.equal(state, trained.states[chunk]), "another state, without an error"
     assert sorted(path.name for path in folder.iterdir()) == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["evaluate", "predict"])
+def test_program_names_a_network_of_another_version(trained, mode):
+    """One message with the cure, and nothing in the workdir is gone or other than before."""
+    put_back(trained)
+    chosen = trained.workdir / "networks" / "r0-f1-s0"
+    whole = trained.workdir.parent / "whole"
+    shutil.copytree(chosen, whole)
+    networks.OTHERS["a network of another shape"](chosen, read_whole(chosen)[0])
+    before = contents(trained.workdir)
+    said = attempts.program(f"--workdir={trained.workdir}", f"--mode={mode}", *trained.more[mode])
+    assert attempts.fault_of(said, (str(chosen),)) == "" and said.code == 2
+    assert "of another version of jaxstroke" in said.message and "train again in a new --workdir" in said.message
+    after = contents(trained.workdir)
+    assert {name: after.get(name) for name in before} == before
+    shutil.rmtree(chosen)
+    whole.rename(chosen)
+
+
+@pytest.mark.slow
+def test_program_names_checkpoints_that_cannot_be_read(trained):
+    put_back(trained)
+    folder, whole = trained.workdir / "checkpoints", trained.workdir.parent / "whole"
+    shutil.copytree(folder, whole)
+    for path in folder.rglob("manifest.ocdbt"):
+        path.write_bytes(b"")
+    before = contents(folder)
+    said = attempts.program(f"--workdir={trained.workdir}", "--mode=train")
+    assert attempts.fault_of(said, (str(folder),)) == "" and said.code == 2 and "use a new --workdir" in said.message
+    assert contents(folder) == before
+    shutil.rmtree(folder)
+    whole.rename(folder)
+
+
+def contents(folder: pathlib.Path) -> dict[str, int]:
+    """CRC of every file that training leaves; run.json says when it was last used."""
+    files = [path for path in folder.rglob("*") if path.is_file() and path.name != "run.json" and "external" not in path.parts]
+    return {str(path.relative_to(folder)): zlib.crc32(path.read_bytes()) for path in files}
 
 
 @pytest.mark.slow
