@@ -54,7 +54,7 @@ IMAGE_CHOICES = {
     "normalise": ("zscore", "window", "window_erased", "scale", "percentile", "mask", "photograph", "none"),
 }
 WINDOWED = ("window", "window_erased", "scale")  # those that read `window`
-LONGEST_PATH = 4096
+LONGEST_PATH, LONGEST_NAME = 4096, 255
 MOST_VALUES = 2**26  # of an image as it is stored: 512 x 512 x 256
 MOST_ROWS = 2**20  # of an update
 MOST_RUNS = 100_000
@@ -117,7 +117,7 @@ def check_type(name: str, value, kind: type):
 
 def check_path(name: str, value: str):
     """No longer than a system allows, and of a kind of bucket that etils knows; whether it can be reached shows when it is used."""
-    if len(value) > LONGEST_PATH:
+    if len(value) > LONGEST_PATH or max(len(part.encode()) for part in value.split("/")) > LONGEST_NAME:
         raise InputError(f"{name} = {shown(value)} is too long for a path")
     try:
         epath.Path(value)

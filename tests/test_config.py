@@ -3,8 +3,9 @@
 import pytest
 from ml_collections import ConfigDict
 
-from jaxstroke import check, config_json
+from jaxstroke import check, config_json, models, ranges
 from jaxstroke.errors import InputError
+from jaxstroke.preprocess import normalise
 
 VARIANTS = ("demo", "smoke", "soop", "soop_all", "ist", "own", "paper")
 
@@ -59,6 +60,23 @@ def test_differences_name_the_leaf():
         ("split.kind", "kfolds", "kfold"),
         ("train.epochs", 0, "1 to 100000"),
         ("train.seeds", (), "seeds"),
+        ("train.seeds", (1, 1), "twice"),
+        ("train.epochs", 10**400, "1 to 100000"),
+        ("train.epochs", True, "whole number"),
+        ("train.epochs", None, "whole number"),
+        ("optimizer.learning_rate", float("nan"), "1e-12 to"),
+        ("optimizer.learning_rate", "fast", "a number"),
+        ("images.dwi.shape", (10**6,) * 3, r"dwi\.shape.*1 to 32768"),
+        ("images.dwi.shape", (4096, 512, 512), r"dwi\.shape.*1,073,741,824 values an image: at most 67,108,864"),
+        ("images.dwi.shape", (8.0, 24, 24), r"dwi\.shape.*whole number"),
+        ("images.dwi.spacing", (float("inf"), 1, 1), r"dwi\.spacing"),
+        ("images.dwi.colour", 3, r"dwi\.colour is unknown"),
+        ("model.widths", (), "1 to 16 entries"),
+        ("model.widths", (4, 10**9), "1 to 4096"),
+        ("cohort.outcomes.poor", ("mrs", ">"), "column, rule, value"),
+        ("cohort.ranges.mrs", ("low", "high"), "a number"),
+        ("cohort.records", "foo://bucket/records", "no kind of bucket"),
+        ("cohort.table", "x" * 5000, "too long for a path"),
         ("model.images", ("dwi", "t1"), "'t1'"),
         ("model.clinical", ("nihs",), "nihss"),
         ("model.fusion_column", "sex", "numeric"),
@@ -76,10 +94,28 @@ def test_differences_name_the_leaf():
 def test_what_does_not_fit_is_named(config_file, key, value, words):
     config = config_file.get_config("demo")
     *path, last = key.split(".")
-    with config.unlocked():
+    with config.unlocked(), config.ignore_type():
         section = config
         for part in path:
             section = section[part]
         section[last] = value
     with pytest.raises(InputError, match=f"{key.split('.')[0]}.*{words}"):
         check.check(config)
+
+
+def test_a_config_that_is_none_is_refused():
+    with pytest.raises(InputError, match="get_config gave NoneType"):
+        check.check(None)
+
+
+def test_harmless_alone_too_much_together(config_file):
+    config = config_file.get_config("demo")
+    with config.unlocked():
+        config.train.batch_size, config.train.accumulation = 2**12, 2**12
+    with pytest.raises(InputError, match="train.batch_size = 4096 and .accumulation = 4096 makes 16,777,216 patients an update"):
+        check.check(config)
+
+
+def test_the_names_that_are_checked_are_those_that_are_built():
+    assert set(ranges.IMAGE_CHOICES["normalise"]) == set(normalise.NORMALISE)
+    assert set(check.CHOICES["model.name"]) == set(models.MODELS)

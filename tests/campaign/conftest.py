@@ -28,7 +28,7 @@ SMALL = [
 
 @pytest.fixture(autouse=True)
 def keep_signals(monkeypatch):
-    """The program's SIGTERM handler and arguments must not outlive a test; `within` sets its own by another road."""
+    """The program's SIGTERM handler and arguments must not outlive a test."""
     monkeypatch.setattr(main.signal, "signal", lambda *_: None)
     monkeypatch.setattr(sys, "argv", sys.argv)
 
@@ -54,7 +54,7 @@ def scans(tmp_path_factory) -> pathlib.Path:
     return folder
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def trained(tmp_path_factory) -> types.SimpleNamespace:
     """A trained workdir and what a test needs to damage it and to put it back."""
     workdir = tmp_path_factory.mktemp("trained") / "run"

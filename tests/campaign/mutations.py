@@ -4,6 +4,7 @@ import contextlib
 import random
 import signal
 from collections.abc import Callable
+from signal import signal as set_handler  # bound before tests keep the program from setting handlers
 
 
 def chance(*key) -> random.Random:
@@ -94,10 +95,10 @@ def within(seconds: float):
     def interrupt(number, frame):
         raise TooSlow(f"longer than {seconds} s")
 
-    before = signal.signal(signal.SIGALRM, interrupt)
+    before = set_handler(signal.SIGALRM, interrupt)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        set_handler(signal.SIGALRM, before)

@@ -1,11 +1,13 @@
 """What may cost memory or time without end: bombs, huge claims, pipes and devices. And the report that lists every bad file of a cohort."""
 
+import contextlib
 import csv
 import gzip
 import os
 import struct
 import subprocess
 import sys
+import time
 import zlib
 
 import attempts
@@ -13,8 +15,10 @@ import memory
 import mutations
 import nibabel
 import numpy as np
+import pictures
 import pytest
 import reading
+import tables
 import volumes
 
 from jaxstroke.cohort import files, table
@@ -170,3 +174,20 @@ def test_every_bad_file_of_a_cohort_is_listed(tmp_path, config_file):
     assert all(written[row["patient_id"]] == row["path"] and len(row["reason"]) > 5 for row in rows)
     assert not any(row["reason"].startswith("could not be used") for row in rows)
     assert set(prepared.left_out) == {row["patient_id"] for row in rows}
+
+
+def test_an_input_that_takes_too_long_is_a_fault():
+    """The watch that the campaign relies on, also where the program catches every error."""
+
+    def endless():
+        while True:
+            with contextlib.suppress(Exception):
+                time.sleep(0.01)
+
+    with pytest.raises(mutations.TooSlow), mutations.within(0.2):
+        endless()
+
+
+def test_a_mutation_is_made_again_by_its_number():
+    for make in (volumes.make, pictures.make, tables.make):
+        assert make(3, 17) == make(3, 17) != make(3, 18)

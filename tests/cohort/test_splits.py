@@ -203,6 +203,13 @@ def move_study(folds):
         (lambda folds: folds[0].pop("test"), "splits.json"),
         (lambda folds: folds.append(folds[0]), "twice"),
         (lambda folds: folds.clear(), "no folds"),
+        (lambda folds: folds.pop(), "has 3 folds, but config.split.folds = 4"),
+        (lambda folds: folds[1].update(trian=[]), "fold 2 of the file: 'trian' is unknown. Did you mean 'train'"),
+        (lambda folds: folds[1].update(fold="1"), "fold 2 of the file: 'fold' must be a whole number"),
+        (lambda folds: folds[1].update(fold=-1), "fold 2 of the file: 'fold' must be a whole number"),
+        (lambda folds: folds[1].update(train="p1/0"), "part 'train' must be a list of ids"),
+        (lambda folds: folds[0]["inner"][1].pop("holdout"), "fold 1 of the file, inner 1 has no 'holdout'"),
+        (lambda folds: folds[0].update(inner={}), "'inner' must be a list"),
     ],
 )
 def test_wrong_edits_are_refused(tmp_path, change, words):
