@@ -51,7 +51,8 @@ def test_tables(amount, config_file, tmp_path):
 
 
 @share
-def test_configs(amount, config_file, scans, tmp_path):
+def test_configs(amount, config_file, scans, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # a mutated path may name a folder here
     whole, faults = config_file.get_config("own"), []
     for number in attempts.numbers(amount["configs"]):
         flags, words, key = broken_configs.make(attempts.SEED, number, whole, tmp_path)
