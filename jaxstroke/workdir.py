@@ -14,8 +14,6 @@ from jaxstroke import config_json
 from jaxstroke.errors import InputError
 
 PACKAGES = ("jaxstroke", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "pandas", "scikit-learn", "nibabel")
-
-
 FORM = 1  # of sealed files: raise it when other values are written
 
 

@@ -10,6 +10,9 @@ from jaxstroke.errors import InputError
 
 LARGEST = 2**31  # bytes of a file, and of what an image takes in memory: 64 frames of 512 x 512 x 32 voxels
 SPARE = 2**24  # bytes that may follow the voxels
+PIECE = 2**16  # bytes of a compressed file
+MOST_MEMBERS = 100_000  # of a gzip file: bgzip makes one of 64 kB each
+DAMAGED = "its compressed data is truncated or damaged"
 
 
 class ReadError(InputError):
@@ -62,16 +65,33 @@ def check_size(size: int, what: str):
 
 
 def inflated(content: bytes, most: int) -> bytes:
-    """At most `most` bytes of what a gzip file holds, of all its members. Raises ReadError where it ends before its time or is damaged."""
-    parts = []
-    while content and most > 0:
+    """At most `most` bytes of what a gzip file holds, of all its members. Raises ReadError where it ends before its time or is damaged.
+
+    The first member is nearly always the only one, and taken at once; of others (as bgzip writes) a piece at a time is handed over, since
+    what follows a member's end is copied.
+    """
+    parts, view, place = [], memoryview(content), 0
+    for _ in range(MOST_MEMBERS):
         stream = zlib.decompressobj(wbits=31)  # with gzip's header and checksum
-        try:
-            parts.append(stream.decompress(content, most))
-        except zlib.error:
-            raise ReadError("its compressed data is truncated or damaged") from None
-        most -= len(parts[-1])
-        if not stream.eof and most > 0:
-            raise ReadError("its compressed data is truncated or damaged")
-        content = stream.unused_data.lstrip(b"\0")  # padding, as on tapes
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+        while place < len(view) and most > 0 and not stream.eof:
+            piece = view[place : place + PIECE] if place else view
+            try:
+                parts.append(stream.decompress(piece, most))
+            except zlib.error:
+                raise ReadError(DAMAGED) from None
+            place += len(piece) - len(stream.unused_data) - len(stream.unconsumed_tail)
+            most -= len(parts[-1])
+        if most > 0 and not stream.eof:
+            raise ReadError(DAMAGED)
+        place = after_zeros(view, place)
+        if most <= 0 or place == len(view):
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+    raise ReadError(f"it is compressed in more than {MOST_MEMBERS} parts")
+
+
+def after_zeros(view: memoryview, place: int) -> int:
+    """The place behind padding, as on tapes."""
+    while place < len(view) and view[place] == 0:
+        piece = bytes(view[place : place + PIECE])
+        place += len(piece) - len(piece.lstrip(b"\0"))
+    return place

@@ -18,8 +18,9 @@ from jaxstroke.training import checkpoint, loop
 
 def damage(folder: pathlib.Path, draw: random.Random) -> str:
     """Change, empty or remove one file of a checkpoint, or a folder of it; what was done."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    path = draw.choice(files)
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    path = draw.choice(sorted(files, key=lambda path: (len(path.parts), path.stat().st_size,
+    path.name)))  # some names are drawn anew each time
     what = draw.random()
     name = path.relative_to(folder)
     if what < 0.1:

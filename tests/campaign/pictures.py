@@ -12,7 +12,7 @@ import numpy as np
 import PIL.Image
 
 SIZES = ((65535, 65535), (2**31 - 1, 1), (1, 2**31 - 1), (12_000, 12_000), (0, 5), (2**32 - 1, 2**32 - 1), (20_000, 9000))
-REAL = ("fundus-skimage/microaneurysms.png", "soop/views/*_axial.jpg")
+REAL = ("fundus-skimage/microaneurysms.png", "fundus-skimage/retina.jpg", "soop/views/*_axial.jpg")
 
 
 def written(picture: PIL.Image.Image, kind: str, **options) -> bytes:

@@ -95,6 +95,21 @@ def test_a_bomb_is_refused_in_little_memory(tmp_path, name):
     assert int(megabytes.split()[0]) < 250
 
 
+def test_members_of_a_gzip_file_are_joined_whatever_their_number():
+    """As bgzip writes them, and as tapes pad them; each byte is handed over a few times at most."""
+    content = volumes.generated()["int16"]
+    pieces = [gzip.compress(content[start : start + 50]) for start in range(0, len(content), 50)]
+    assert files.inflated(b"".join(pieces), 10**6) == content
+    assert files.inflated(pieces[0] + bytes(200_000) + pieces[1] + bytes(70_000), 10**6) == content[:100]
+    assert files.inflated(b"".join(pieces), 120) == content[:120]
+    assert files.inflated(gzip.compress(b"") * 3 + pieces[0], 10**6) == content[:50]
+    for broken in (b"".join(pieces)[:-3], pieces[0] + b"x", pieces[0] + pieces[1][:9]):
+        with pytest.raises(ReadError, match="truncated or damaged"):
+            files.inflated(broken, 10**6)
+    with mutations.within(20), pytest.raises(ReadError, match="more than 100000 parts"):
+        files.inflated(gzip.compress(b"") * 2_000_000, 10**6)
+
+
 def test_a_file_larger_than_memory_may_be_is_refused_unread(tmp_path):
     path = tmp_path / "a.nii"
     with path.open("wb") as file:
