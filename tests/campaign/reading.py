@@ -31,7 +31,7 @@ MEMORY = 4 * 2**30  # bytes of addresses
 SECONDS = 20  # an input may take
 BASE = {
     "column": "image", "kind": "sequence", "axis": "slice", "spacing": (12.0, 6.0, 6.0), "shape": (5, 16, 16), "channels": 1,
-    "normalise": "zscore", "window": (0.0, 1.0), "register": False, "brain_mask": "foreground", "dtype": "int16",
+    "sampling": "grid", "normalise": "zscore", "window": (0.0, 1.0), "register": False, "brain_mask": "foreground", "dtype": "int16",
 }  # fmt: skip
 SETTINGS = (
     BASE,
