@@ -42,6 +42,8 @@ def get_config(variant: str = "demo") -> ConfigDict:
     config.clinical.categorical = ConfigDict({"sex": ()})
     config.loss = ConfigDict({"poor": {"kind": "binary", "weight": 1.0}, "mrs": {"kind": "ordinal", "weight": 0.5}})
     config.evaluate.primary = "poor"
+    config.evaluate.subgroups = ("sex", "age")
+    config.evaluate.subgroup_bounds = ConfigDict({"age": (65, 80)})
     config.split.stratify = "poor"
     config.model.name = "mri_cnn_lstm"
     config.model.fusion = "poe"
@@ -126,6 +128,7 @@ def soop(config):
     config.clinical.categorical = ConfigDict({"sex": ("F", "M"), "prior_stroke": ("0", "1")})
     config.evaluate.comparators.volume = "lesion"
     config.evaluate.comparators.columns = ("red_pixels",)
+    config.evaluate.subgroups = ("sex", "age", "race")
     small(config)
     config.model.fusion = "stacked"
 
@@ -147,6 +150,7 @@ def ist(config):
     deficits = [f"rdef{number}" for number in range(1, 9)]
     found = ("rconsc", "sex", "rsleep", "ratrial", "rct", "rvisinf", "rhep24", "rasp3", *deficits, "stype")
     config.clinical.categorical = ConfigDict(dict.fromkeys(found, ()))
+    config.evaluate.subgroups = ("sex", "age", "country")
     config.model.name = "clinical_mlp"
     config.model.fusion = "none"
     config.model.fusion_column = ""

@@ -3,31 +3,31 @@
 from dataclasses import dataclass
 
 from jaxstroke import config as settings
+from jaxstroke import ranges
 from jaxstroke.errors import InputError, nearest
 
+ENCODED = ("ich_multitask",)  # networks whose encoder is `model.encoder`
+CLINICAL = ("clinical_mlp", "tabular_dnn")  # networks of columns alone
+OWN_ENCODER = ("mri_cnn_lstm", *CLINICAL)
 CHOICES = {
+    "model.name": (*OWN_ENCODER, *ENCODED),  # what builds them is models.MODELS
     "split.kind": ("kfold", "given", "group", "temporal", "official"),
     "model.norm": ("batch", "group"),
     "model.scaling": ("standard", "minmax"),
     "model.fusion": ("poe", "scalar", "learned", "mean", "stacked", "none"),
     "optimizer.name": ("adamw", "adamw_amsgrad", "sgd", "lars"),
-    "optimizer.schedule": ("constant", "cosine"),
+    "optimizer.schedule": ("constant", "cosine", "plateau"),
     "train.dtype": ("auto", "float32", "bfloat16"),
+    "train.watch": ("loss", "balanced_accuracy"),
     "train.imbalance": ("none", "weights", "oversample"),
     "train.feed": ("auto", "resident", "grain"),
     "train.stages": ("two", "joint"),
+    "train.augment.axes": ("plane", "volume"),
     "device.convolution": ("auto", "native", "products", "space_to_depth"),
     "benchmark.kind": ("train", "predict", "feed"),
     "benchmark.source": ("synthetic", "records"),
 }
-POSITIVE = (
-    "split.folds", "split.repeats", "model.hidden", "optimizer.learning_rate", "train.batch_size", "train.accumulation", "train.epochs",
-    "train.patience", "evaluate.bootstrap", "evaluate.batch_size", "evaluate.comparators.penalty", "model.fusion_penalty", "device.run",
-    "device.space", "optimizer.epsilon", "optimizer.trust", "benchmark.steps", "train.ahead",
-)  # fmt: skip
-ENCODED = ("ich_multitask",)  # networks whose encoder is `model.encoder`
-CLINICAL = ("clinical_mlp", "tabular_dnn")  # networks of columns alone
-OWN_ENCODER = ("mri_cnn_lstm", *CLINICAL)
+AUGMENTATIONS = ("flip", "rotate", "shift", "zoom", "intensity", "noise")  # what `train.augment.skip` may name; see feed.augment
 AXES_OF_KIND = {"volume": 3, "sequence": 2}
 LOSS_OF_RULE = {"ordinal": "ordinal"}  # every other rule makes a binary label
 
@@ -70,28 +70,14 @@ ENCODER_INPUTS = {
 
 def check(config):
     """Raise InputError naming the first key that cannot be right, and what it could be."""
+    ranges.check(config)
     for key, known in CHOICES.items():
         value = at(config, key)
         if value not in known:
             raise InputError(f"config.{key} = '{value}' is unknown.{nearest(value, known)}")
-    for key in POSITIVE:
-        if not at(config, key) > 0:
-            raise InputError(f"config.{key} = {at(config, key)} must be above 0")
-    for key in ("optimizer.momentum", "train.smoothing", "split.inner_share", "cohort.max_failed_share"):
-        if not 0 <= at(config, key) < 1:
-            raise InputError(f"config.{key} = {at(config, key)} must be at least 0 and below 1")
-    if len(config.model.dropout) != 2 or not all(0 <= rate < 1 for rate in config.model.dropout):
-        raise InputError(f"config.model.dropout = {config.model.dropout} must be two rates, at least 0 and below 1")
-    if len(config.optimizer.betas) != 2 or not all(0 <= beta < 1 for beta in config.optimizer.betas):
-        raise InputError(f"config.optimizer.betas = {config.optimizer.betas} must be two numbers, at least 0 and below 1")
-    if config.optimizer.weight_decay < 0:
-        raise InputError(f"config.optimizer.weight_decay = {config.optimizer.weight_decay} must not be below 0")
-    if config.benchmark.warmup < 0:
-        raise InputError(f"config.benchmark.warmup = {config.benchmark.warmup} must not be below 0")
-    if not config.train.seeds:
-        raise InputError("config.train.seeds is empty: name at least one, such as (0,)")
     check_tasks(config)
     check_names(config)
+    check_subgroups(config)
     check_network(config)
     check_encoder(config)
 
@@ -99,8 +85,6 @@ def check(config):
 def at(config, key: str):
     """The value of a dotted key."""
     for part in key.split("."):
-        if part not in config:
-            raise InputError(f"config.{key} is missing: the config is of another version of jaxstroke; begin a new --workdir with --config")
         config = config[part]
     return config
 
@@ -142,6 +126,18 @@ def check_names(config):
         )
 
 
+def check_subgroups(config):
+    """Bounds are of columns with numbers that make subgroups, and rise."""
+    for name, cuts in config.evaluate.subgroup_bounds.items():
+        known = (*settings.subgroup_names(config), *config.clinical.numeric)
+        if name not in known:
+            raise InputError(f"config.evaluate.subgroup_bounds.{name} is of no column in config.evaluate.subgroups.{nearest(name, known)}")
+        if name in config.clinical.categorical:
+            raise InputError(f"config.evaluate.subgroup_bounds.{name} cuts numbers, but config.clinical.categorical.{name} has levels")
+        if any(low >= high for low, high in zip(cuts, cuts[1:], strict=False)):
+            raise InputError(f"config.evaluate.subgroup_bounds.{name} = {cuts} must be rising numbers, such as (65, 80)")
+
+
 def check_network(config):
     """What the network sees, how it merges, and how it is trained must go together."""
     images = settings.image_names(config)
@@ -153,8 +149,6 @@ def check_network(config):
         raise InputError(
             f"config.model.fusion = '{config.model.fusion}' is fitted on inner folds: config.split.inner_folds must be 2 or more"
         )
-    if config.train.imbalance == "oversample" and len(config.loss) > 1:
-        raise InputError("config.train.imbalance = 'oversample' balances one task: list one in config.loss, or use 'weights'")
     for name in images if config.model.name == "mri_cnn_lstm" else ():
         smallest = 2 ** len(config.model.widths)
         if min(config.images[name].shape[1:]) < smallest:
@@ -163,9 +157,8 @@ def check_network(config):
                 f"{len(config.model.widths)} stages in config.model.widths halves them"
             )
     for name, skipped in config.train.augment.skip.items():
-        if name not in config.images or set(skipped) - {"flip", "rotate", "shift", "intensity"}:
-            known = "flip, rotate, shift, intensity"
-            raise InputError(f"config.train.augment.skip.{name} = {skipped} must be an image with some of {known}")
+        if name not in config.images or set(skipped) - set(AUGMENTATIONS):
+            raise InputError(f"config.train.augment.skip.{name} = {skipped} must be an image with some of {', '.join(AUGMENTATIONS)}")
 
 
 def check_encoder(config):
@@ -177,8 +170,6 @@ def check_encoder(config):
         if config.model.remat or config.model.norm != "batch":
             raise InputError(f"config.model.remat and config.model.norm are of encoders by name; '{network}' has its own")
         return
-    if network not in ENCODED:
-        return  # models.build names the known ones
     if network == "ich_multitask":
         kinds = [config.images[name].kind for name in images]
         if kinds != ["volume"] or config.model.fusion != "none":

@@ -4,8 +4,6 @@ Sections: cohort, images, clinical, split, model, loss, optimizer, train, evalua
 elsewhere: a misspelt `--config.x.y` is an error that names the nearest key.
 """
 
-import json
-
 from ml_collections import ConfigDict
 
 MISSING = ("", "n/a", "N/A", "na", "NA", "nan", "NaN", "null", "NULL", "None")
@@ -13,7 +11,7 @@ MISSING = ("", "n/a", "N/A", "na", "NA", "nan", "NaN", "null", "NULL", "None")
 # What may differ from the trained config when a workdir is used again (design: a trained workdir is self-contained).
 MAY_DIFFER = (
     "cohort.root", "cohort.table", "cohort.records", "cohort.workers", "evaluate.bootstrap", "evaluate.batch_size", "evaluate.comparators",
-    "evaluate.attainable", "device", "benchmark", "train.save_seconds",
+    "evaluate.attainable", "evaluate.subgroups", "evaluate.subgroup_bounds", "device", "benchmark", "train.save_seconds",
 )  # fmt: skip
 
 
@@ -26,15 +24,18 @@ def image(column: str, **settings) -> ConfigDict:
     spacing       mm of the stored grid (z, y, x); 0 keeps the reference's own
     shape         stored (s, h, w); shorter ones are padded and masked, of longer ones evenly spaced slices are kept
     channels      1, or 3 for colour photographs
-    normalise     zscore (inside the brain, clipped at 5) | window | percentile | mask | photograph | none
-    window        (low, high) in the file's own unit, stored as 0 to 1
+    sampling      grid (a grid in mm along the file's axes) | resize (all of the file's voxels by their number: paper 3, `spacing` unused)
+                  | pad (the file's voxels as they are, zeros or a cut on both sides of each axis)
+    normalise     zscore (inside the brain, clipped at 5) | window | window_erased | scale | percentile | mask | photograph | none
+    window        (low, high) in the file's own unit, stored as 0 to 1; what lies outside is 0 or 1, or with window_erased 0; scale refuses
+                  no image, the other two one that seems to be in another unit
     register      resample onto the grid of `cohort.reference` through the affines
     brain_mask    foreground (threshold and morphology) | none | a column with mask files
     dtype         int16 with a scale | uint8
     """
     defaults = {
         "column": column, "kind": "sequence", "axis": "slice", "spacing": (0.0, 0.0, 0.0), "shape": (24, 192, 192), "channels": 1,
-        "normalise": "zscore", "window": (0.0, 1.0), "register": True, "brain_mask": "foreground", "dtype": "int16",
+        "sampling": "grid", "normalise": "zscore", "window": (0.0, 1.0), "register": True, "brain_mask": "foreground", "dtype": "int16",
     }  # fmt: skip
     unknown = set(settings) - set(defaults)
     if unknown:
@@ -47,7 +48,7 @@ def base() -> ConfigDict:
     config = ConfigDict()
     config.cohort = ConfigDict(
         {
-            "recipe": "table",  # table | synthetic | soop | ist: who writes the table
+            "recipe": "table",  # who writes the table: table (you) | synthetic | synthetic_ich | soop | ist | csic_ich | medmnist3d
             "root": "",  # folder of a public cohort, as published
             "table": "",  # CSV: one row a (patient, study)
             "records": "",  # folder or bucket of prepared records; "" = `records` beside the workdir
@@ -56,19 +57,20 @@ def base() -> ConfigDict:
             "group": "",  # column with the centre, "" = none
             "text": "",  # column with a report, "" = none
             "missing": MISSING,  # cells that mean missing
-            "outcomes": ConfigDict(),  # task: (column, rule, value); rules > >= < <= == in ordinal
+            "outcomes": ConfigDict(),  # task: (column, rule, value); rules > >= < <= == in ordinal (cut-offs that rise or fall)
             "ranges": ConfigDict(),  # column: (lowest, highest) valid value
             "complete": (),  # columns or images without which a patient is left out
             "max_failed_share": 0.1,  # of patients with a file that cannot be used; more stops the run
             "workers": 0,  # processes that prepare, 0 = every core
             "reference": "",  # image whose grid the registered ones are resampled onto
             "min_overlap": 0.3,  # of the smaller brain mask, below which two modules are not registered
+            "medmnist3d": {"size": 28},  # voxels an axis, 28 | 64: which of a set's files is read
             "synthetic": {
                 "patients": 240,
                 "seed": 0,
                 "shape": (12, 64, 64),  # voxels z, y, x
                 "spacing": (10.0, 3.2, 3.2),  # mm
-                "missing_share": 0.2,  # of patients without one of their modules
+                "missing_share": 0.2,  # of patients without one of their modules (not of synthetic_ich, which has one)
             },
         }
     )
@@ -118,7 +120,9 @@ def base() -> ConfigDict:
             "nesterov": False,  # their momentum looked up one step ahead
             "trust": 0.001,  # lars: length of a layer's step of learning rate 1, as a share of its weights' norm
             "clip": 1.0,  # norm of a module's gradient, 0 = never
-            "schedule": "constant",  # constant | cosine
+            "schedule": "constant",  # constant | cosine | plateau (falls when an epoch's training loss does not)
+            "plateau_factor": 0.98,  # of the learning rate, each time
+            "plateau_patience": 5,  # epochs without a better loss before that
             "warmup": 0.0,  # share of all updates
         }
     )
@@ -128,19 +132,27 @@ def base() -> ConfigDict:
             "accumulation": 1,  # micro-batches an update
             "dtype": "auto",  # of the computation: auto (bfloat16 on GPU and TPU, float32 on CPU) | float32 | bfloat16
             "epochs": 100,
-            "patience": 15,  # epochs without a lower smoothed validation loss in any module
+            "watch": "loss",  # what decides which epoch is best: loss (smoothed, of validation) | balanced_accuracy (of `evaluate.primary`)
+            "patience": 15,  # epochs without a better one in any module
             "smoothing": 0.5,  # weight of the past in the watched validation loss
             "imbalance": "none",  # none | weights | oversample
             "feed": "auto",  # resident (the cohort in device memory) | grain (read from disk as it is needed) | auto (by free memory)
             "ahead": 4,  # batches that grain reads in advance, a thread each
             "seeds": (0,),
+            "as_published": False,  # paper 3's code with its slips: see `training/published.py`
             "save_seconds": 60.0,  # between checkpoints, 0 = after every epoch
             "stages": "two",  # two (modules, then fusion on inner out-of-fold logits) | joint
             "augment": {
-                "flip": 0.5,  # probability of a left-right flip
+                "axes": "plane",  # flips and turns: plane (left-right, within slices) | volume (along and about all three axes)
+                "flip": 0.5,  # probability of a flip, an axis
                 "rotate": 10.0,  # degrees, uniform in +-
+                "rotate_share": 1.0,  # of the patients
                 "shift": 0.05,  # share of the image's side, uniform in +-
+                "zoom": 1.1,  # factor
+                "zoom_share": 0.0,  # of the patients
                 "intensity": 0.1,  # share, uniform in +-
+                "noise": 0.0,  # deviation of Gaussian noise, in units of the prepared image
+                "noise_share": 1.0,  # of the patients
                 "skip": ConfigDict(),  # image: names of what is not done to it
             },
         }
@@ -157,6 +169,8 @@ def base() -> ConfigDict:
             },
             "primary": "",  # task of the report's headline, and what splits are stratified on unless `split.stratify` names another
             "attainable": "",  # column with the true log-odds (synthetic cohorts)
+            "subgroups": (),  # columns of the table by whose values the report scores patients apart; the centre, `cohort.group`, always is
+            "subgroup_bounds": ConfigDict(),  # column with numbers: where it is cut, as (65, 80); numeric clinical ones else at the median
         }
     )
     config.device = ConfigDict(
@@ -164,6 +178,9 @@ def base() -> ConfigDict:
             "run": 1,  # devices that train different runs at the same time
             "data": 0,  # devices that share a batch, 0 = all that are left
             "space": 1,
+            "processes": 1,  # that train together, one a host: 1 | 0 = all that the cluster started (TPU slice, Slurm, Open MPI)
+            "coordinator": "",  # host:port of process 0, where no cluster names it
+            "process": 0,  # number of this one, where no cluster gives it
             "cache": "~/.cache/jaxstroke",  # compiled programs; "" = none
             "convolution": "auto",  # form: auto (by platform) | native | products | space_to_depth
         }
@@ -203,35 +220,13 @@ def prepared_names(config) -> tuple[str, ...]:
     return tuple(name for name in config.images if name in wanted)
 
 
+def subgroup_names(config) -> tuple[str, ...]:
+    """The columns by which patients are scored apart, the centre last."""
+    centre = (config.cohort.group,) if config.cohort.group else ()
+    return tuple(dict.fromkeys((*config.evaluate.subgroups, *centre)))
+
+
 def task_names(config) -> tuple[str, ...]:
     """The tasks, the primary one first (a ConfigDict keeps its keys sorted)."""
     primary = config.evaluate.primary
     return (primary, *(task for task in config.loss if task != primary))
-
-
-def to_json(config) -> dict:
-    """The config as plain json values."""
-    return json.loads(config.to_json_best_effort())
-
-
-def from_json(values: dict) -> ConfigDict:
-    """The config back from `to_json`: lists become tuples again, so that equal configs compare equal."""
-
-    def restore(value):
-        if isinstance(value, dict):
-            return ConfigDict({key: restore(item) for key, item in value.items()})
-        return tuple(restore(item) for item in value) if isinstance(value, list) else value
-
-    return with_short_names(restore(values)).lock()
-
-
-def differences(old: dict, new: dict, prefix: str = "") -> list[tuple[str, object, object]]:
-    """(key, old value, new value) of every leaf in which two json configs differ."""
-    found = []
-    for key in dict.fromkeys([*old, *new]):
-        a, b, name = old.get(key, "absent"), new.get(key, "absent"), f"{prefix}{key}"
-        if isinstance(a, dict) and isinstance(b, dict):
-            found += differences(a, b, f"{name}.")
-        elif a != b:
-            found.append((name, a, b))
-    return found

@@ -1,5 +1,6 @@
 """A disk that is full: one message in place of what every library prints of it, and an end that keeps what was saved."""
 
+import asyncio
 import logging
 import os
 import sys
@@ -23,13 +24,18 @@ def is_cause(error: BaseException | None) -> bool:
 
 
 def keep_libraries_quiet():
-    """A library logs an error with its trace before it raises it, and one in C++ prints those of its own threads: `stop` says it once."""
+    """A library logs an error with its trace before it raises it, and one in C++ prints those of its own threads: `stop` says it once.
+
+    Of many reads at once that fail, as of a damaged checkpoint, the first is raised; asyncio and Python would print all the others.
+    """
+    logging.getLogger("asyncio").addFilter(lambda record: "never retrieved" not in record.getMessage())
     logging.getLogger("absl").addFilter(lambda record: not (record.exc_info and is_cause(record.exc_info[1])))
     sys.unraisablehook = print_trace
 
 
 def print_trace(unraisable):
-    if str(unraisable.exc_value) != AFTERMATH and not is_cause(unraisable.exc_value):
+    beside = asyncio.iscoroutine(unraisable.object) or str(unraisable.exc_value) == AFTERMATH
+    if not beside and not is_cause(unraisable.exc_value):
         sys.__unraisablehook__(unraisable)
 
 

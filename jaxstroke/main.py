@@ -4,20 +4,25 @@ A trained workdir knows its config: `--config` may then be left out. What a user
 """
 
 import logging
+import os
+import re
 import signal
 import sys
+import traceback
 
 from absl import flags
 from absl import logging as absl_logging
 from etils import epath
 from ml_collections.config_flags import config_flags
 
-from jaxstroke import check, compilations, full_disk, restart, terminal
-from jaxstroke import config as settings
+from jaxstroke import check, compilations, full_disk, hosts, restart, terminal
 from jaxstroke import workdir as work
 from jaxstroke.errors import InputError, Stopped, nearest
 
 MODES = ("train", "prepare", "evaluate", "report", "predict", "benchmark")
+TOGETHER = ("train", "evaluate")  # modes that several processes can share
+LONGEST = 10_000  # characters of a message
+LONG_WORD = re.compile(r"(\S{200})\S{200,}")  # a damaged cell, file name or value
 logger = logging.getLogger("jaxstroke")
 
 
@@ -36,9 +41,9 @@ def define(argv: list[str]) -> flags.FlagValues:
     if "config" in named:
         config_flags.DEFINE_config_file("config", None, "File with get_config, and a variant after a colon.", flag_values=values)
         return values
-    written = work.read(work.absolute(given(argv, "workdir"))) if given(argv, "workdir") else None
-    if written is not None:
-        config_flags.DEFINE_config_dict("config", settings.from_json(written["config"]), "The workdir's config.", flag_values=values)
+    trained = work.trained_config(work.absolute(given(argv, "workdir"))) if given(argv, "workdir") else None
+    if trained is not None:
+        config_flags.DEFINE_config_dict("config", trained, "The workdir's config.", flag_values=values)
     return values
 
 
@@ -56,8 +61,11 @@ def parse(argv: list[str]) -> flags.FlagValues:
     try:
         values = define(argv)
         rest = values(argv)
-    except (flags.Error, AttributeError, KeyError, ValueError, TypeError, OSError, ImportError, SyntaxError) as error:
-        raise InputError(f"cannot read the command line: {plain(error)}") from None
+        getattr(values.config if "config" in values else None, "keys", None)  # a file that is not there says so at the first look
+    except InputError:
+        raise
+    except Exception as error:  # a config file is a program: it may fail in any way
+        raise InputError(f"{place_of(error, given(argv, 'config').partition(':')[0])}: {plain(error)}") from None
     if rest[1:]:
         raise InputError(f"'{rest[1]}' is no flag: write --name=value.{nearest(rest[1].lstrip('-'), values)}")
     if values.mode not in MODES:
@@ -78,7 +86,17 @@ def parse(argv: list[str]) -> flags.FlagValues:
 def plain(error: Exception) -> str:
     """An error's text; of one that quotes a traceback, its last line."""
     text = str(error).strip("'\"").replace("\\n", "\n").strip() or type(error).__name__
-    return text.splitlines()[-1] if "Traceback" in text else text
+    text = text.splitlines()[-1] if "Traceback" in text else text
+    return f"the config has no key '{text}'" if isinstance(error, KeyError) else text
+
+
+def place_of(error: Exception, file: str) -> str:
+    """The line of the config file that an error comes from; else the command line. ml_collections quotes some errors with their trace."""
+    written = "".join(traceback.format_exception(error))
+    lines = re.findall(rf'File ".*{re.escape(os.path.basename(file))}", line (\d+)', written) if file else []
+    if lines:
+        return f"config file {file}, line {lines[-1]}"
+    return f"cannot read the command line with config file {file}" if file else "cannot read the command line"
 
 
 def run(argv: list[str]) -> int:
@@ -97,6 +115,8 @@ def run(argv: list[str]) -> int:
     if values.mode == "report":
         return report(workdir)
     check.check(config)
+    if config.device.processes != 1 and values.mode not in TOGETHER:
+        raise InputError(f"--mode {values.mode} runs in one process: leave config.device.processes at 1")
     set_up_jax(config)
     if values.mode == "benchmark":
         from jaxstroke.benchmark import measure  # JAX is imported only where it is needed, and what reads files not here
@@ -136,6 +156,9 @@ def set_up_jax(config):
     import jax
 
     compilations.count()
+    hosts.begin(config.device)
+    if config.device.processes != 1 and not hosts.first():
+        logger.setLevel(logging.WARNING)
     if config.device.cache:
         jax.config.update("jax_compilation_cache_dir", str(epath.Path(config.device.cache).expanduser()))
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
@@ -182,12 +205,22 @@ def main(argv: list[str] | None = None) -> int:
         print(f"stopped, nothing is lost; resume with: {work.command_line()}")
         return 0
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return refuse(str(error))
     except Exception as error:
-        if not full_disk.is_cause(error):
-            raise
-        return full_disk.stop(error)
+        if full_disk.is_cause(error):
+            return full_disk.stop(error)
+        if isinstance(error, OSError) and error.filename is not None:
+            return refuse(f"{error.filename} cannot be used ({error.strerror}): name another path, or mend its permissions")
+        if isinstance(error, ImportError) and error.name is None:  # raised by hand: it says what reaches a bucket and is not installed
+            return refuse(str(error))
+        raise
+
+
+def refuse(message: str) -> int:
+    """One message, an overlong word or list in it cut, and the exit code."""
+    message = LONG_WORD.sub(r"\1...", message)
+    print(f"error: {message if len(message) <= LONGEST else f'{message[:LONGEST]} ...'}", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

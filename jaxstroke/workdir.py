@@ -10,27 +10,78 @@ import sys
 from etils import epath
 
 from jaxstroke import config as settings
+from jaxstroke import config_json
 from jaxstroke.errors import InputError
 
 PACKAGES = ("jaxstroke", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy", "pandas", "scikit-learn", "nibabel")
+FORM = 1  # of sealed files: raise it when other values are written
 
 
 def absolute(path: str) -> epath.Path:
-    """A path a user wrote as an absolute one; buckets stay as they are."""
-    return epath.Path(path) if "://" in path else epath.Path(os.path.abspath(os.path.expanduser(path)))
+    """A path a user wrote as an absolute one; a bucket stays as it is, and is asked for once, as it may be out of reach."""
+    if "://" not in path:
+        return epath.Path(os.path.abspath(os.path.expanduser(path)))
+    try:
+        found = epath.Path(path)
+        found.exists()
+    except Exception as error:  # of the library that reaches this kind of bucket, or for want of one
+        raise InputError(f"{path} cannot be reached ({plain(error)}): buckets are gs://, s3:// and the like") from None
+    return found
 
 
 def read(workdir: epath.Path) -> dict | None:
-    """`run.json`, or None where there is none."""
-    return read_json(workdir / "run.json") if (workdir / "run.json").exists() else None
+    """`run.json`, or None where there is none; InputError where it is damaged or lacks what every version has written."""
+    path = workdir / "run.json"
+    if not path.exists():
+        return None
+    written = read_json(path)
+    for key, kind in (("config", dict), ("records", dict), ("versions", dict), ("devices", list), ("command", str)):
+        if not isinstance(written, dict) or not isinstance(written.get(key), kind):
+            raise InputError(f"{path} is not as it was written ('{key}' is missing or of another form): restore it or use a new --workdir")
+    if not all(isinstance(one, str) for one in written["records"].values()):
+        raise InputError(f"{path} is not as it was written ('records' must hold hashes): restore it or use a new --workdir")
+    return written
 
 
-def read_json(path: epath.Path):
+def read_json(path: epath.Path, cure: str = "restore it or use a new --workdir"):
     """A json file of the workdir, or InputError where it is damaged."""
     try:
         return json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"{path} is not readable json ({error}): restore it or use a new --workdir") from None
+    except (ValueError, RecursionError, OSError) as error:
+        raise InputError(f"{path} is not readable json ({plain(error)}): {cure}") from None
+
+
+def plain(error: BaseException) -> str:
+    """An error in one short line."""
+    return " ".join(f"{type(error).__name__}: {error}".split())[:200]
+
+
+def trained_config(workdir: epath.Path):
+    """The config in `run.json`, or None where there is none."""
+    written = read(workdir)
+    if written is None:
+        return None
+    try:
+        return config_json.from_json(written["config"])
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise InputError(f"{workdir / 'run.json'} holds no config ({plain(error)}): restore it or use a new --workdir") from None
+
+
+def write_sealed(path: epath.Path, values: dict):
+    """A json file that only this program writes and reads, with the number of its form and its digest."""
+    sealed = json.loads(json.dumps({"form": FORM} | values))  # as it will be read: tuples as lists, keys as text
+    write_json(path, sealed | {"digest": digest(sealed)})
+
+
+def read_sealed(path: epath.Path, cure: str) -> dict:
+    """What `write_sealed` wrote, or InputError where a byte of it is another, or another version wrote it."""
+    values = read_json(path, cure)
+    found = values.pop("digest", None) if isinstance(values, dict) else None
+    if found is None or values.get("form") != FORM:
+        raise InputError(f"{path} is not of this version of jaxstroke: {cure}")
+    if found != digest(values):
+        raise InputError(f"{path} is not as it was written: {cure}")
+    return values
 
 
 def check_same(workdir: epath.Path, config, may_differ: tuple[str, ...] = settings.MAY_DIFFER):
@@ -40,7 +91,7 @@ def check_same(workdir: epath.Path, config, may_differ: tuple[str, ...] = settin
         return
     changed = [
         (key, old, new)
-        for key, old, new in settings.differences(written["config"], settings.to_json(config))
+        for key, old, new in config_json.differences(written["config"], config_json.to_json(config))
         if not any(key == allowed or key.startswith(f"{allowed}.") for allowed in may_differ)
     ]
     if changed:
@@ -59,7 +110,7 @@ def write(workdir: epath.Path, config, devices: list[str], records: dict[str, st
         "command": command_line(),
     }
     begun = read(workdir) or used | {"records": records}
-    write_json(workdir / "run.json", begun | {"config": settings.to_json(config), "last_used": used})
+    write_json(workdir / "run.json", begun | {"config": config_json.to_json(config), "last_used": used})
 
 
 def command_line() -> str:

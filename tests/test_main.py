@@ -128,6 +128,17 @@ def test_evaluate_and_report_reproduce(trained):
     assert json.loads((trained / "metrics.json").read_text()) == metrics
 
 
+def test_evaluate_with_other_subgroups_changes_no_prediction(trained):
+    other = trained.parent / "other"
+    shutil.copytree(trained, other)
+    with_bounds = ["--config.evaluate.subgroups=('nihss','age')", "--config.evaluate.subgroup_bounds.age=(60.0,)"]
+    assert main.main(["main", f"--workdir={other}", "--mode=evaluate", *with_bounds]) == 0
+    assert (other / "predictions.csv").read_bytes() == (trained / "predictions.csv").read_bytes()
+    groups = [(line["column"], line["group"], line["n"]) for line in json.loads((other / "metrics.json").read_text())["subgroups"]]
+    assert ("age", "< 60", 10) in groups and ("age", "≥ 60", 14) in groups and ("nihss", "≥ 8.5", 12) in groups
+    assert 'id="subgroups"' in (other / "report.html").read_text()
+
+
 def test_predict_new_patients_without_outcomes(trained, own_cohort, tmp_path):
     """No outcome column, a missing module, a missing value, an unseen level: all scored, flagged."""
 

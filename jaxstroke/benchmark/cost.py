@@ -5,7 +5,7 @@ import sys
 import jax
 from jax.extend import core
 
-from jaxstroke import config as settings
+from jaxstroke import config_json
 from jaxstroke.benchmark import programs
 from jaxstroke.training import mesh
 
@@ -18,7 +18,7 @@ def operations(config, fitted: dict, batch: dict) -> float | None:
     Counted before XLA optimises, of the network as it is written down: plain convolutions, no block computed twice (`model.remat`), loops
     unrolled, since XLA counts a loop's body once. So it does not depend on how a step is computed. batch, fitted: as in `programs.build`.
     """
-    plain = settings.from_json(settings.to_json(config))
+    plain = config_json.copied(config)
     plain.device.update({"convolution": "native", "run": 1, "data": 1, "space": 1})
     plain.model.remat = False
     made = programs.build(plain, mesh.make(plain.device), fitted, batch)

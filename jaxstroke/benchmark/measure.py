@@ -10,8 +10,7 @@ import jax
 import numpy as np
 from etils import epath
 
-from jaxstroke import compilations, models
-from jaxstroke import config as settings
+from jaxstroke import compilations, config_json, models
 from jaxstroke import workdir as work
 from jaxstroke.benchmark import cost, feed, peaks, programs, synthetic, table, timing
 from jaxstroke.training import mesh
@@ -56,7 +55,7 @@ def benchmark(config, workdir: epath.Path, name: str, with_profile: bool):
 
 def one_micro_batch(config):
     """A copy of the config without accumulation."""
-    config = settings.from_json(settings.to_json(config))
+    config = config_json.copied(config)
     config.train.accumulation = 1
     return config
 

@@ -30,7 +30,7 @@ def build(config, devices: jax.sharding.Mesh, fitted: dict, batch: dict) -> Prog
     model = models.build(config)
     transform = optimizer.make(config.optimizer)
     one_row = {name: np.zeros((1, *x.shape[3:]), x.dtype) for name, x in batch.items() if name != "key"}
-    initial = step.make_initial(model, transform, one_row, fitted)
+    initial = step.make_initial(model, transform, one_row, fitted, config.optimizer.schedule)
     if config.benchmark.kind == "predict":
         return Programs(lambda seed: initial(seed)["best"], step.make_forward(model, devices, config), {})
     train = step.make_train_step(model, transform, devices, config)

@@ -1,11 +1,13 @@
 """Cells of the cohort table to values: ids, numbers, levels, labels, file paths."""
 
+import contextlib
+import os
 import posixpath
 import re
 
 from etils import epath
 
-from jaxstroke.cohort import labels
+from jaxstroke.cohort import labels, npz
 from jaxstroke.cohort.columns import Layout
 from jaxstroke.errors import InputError
 
@@ -35,7 +37,7 @@ def unit_name(patient: str, study: str) -> str:
 
 def parse(layout: Layout, rows: list[dict[str, str]]) -> list[dict]:
     """All fields of each row's unit but its paths."""
-    layout.outside.update(dict.fromkeys((*layout.numeric, *layout.columns), 0))
+    layout.outside.update(dict.fromkeys((*layout.numeric, *layout.columns, *layout.cut), 0))
     absent = dict.fromkeys(layout.unread, "")
     return [_parse_row(layout, absent | row) for row in rows]
 
@@ -57,7 +59,15 @@ def _parse_row(layout: Layout, row: dict[str, str]) -> dict:
         "columns": {name: _ranged(layout, row, name) for name in layout.columns},
         "text": "" if text in layout.missing else text,
         "split": row[layout.split] if layout.split else "",
+        "subgroups": {name: clinical[name] if name in clinical else _told(layout, row, name) for name in layout.subgroups},
     }  # fmt: skip
+
+
+def _told(layout: Layout, row: dict[str, str], column: str) -> float | str | None:
+    """What a column that is no clinical one says of a subgroup: a number where it is cut, else the cell; None where missing."""
+    if column in layout.cut:
+        return _ranged(layout, row, column)
+    return None if row[column] in layout.missing else row[column]
 
 
 def _number(layout: Layout, row: dict[str, str], column: str) -> float | None:
@@ -119,23 +129,24 @@ def files(cell: str, base: str, missing: frozenset[str]) -> tuple[str, ...]:
     found = []
     for part in (part.strip() for part in cell.split("|")):
         if part and part not in missing:
-            path = epath.Path(part).expanduser()
-            path = path if path.is_absolute() or "://" in part else epath.Path(base) / part
-            found += [str(path)] if part.lower().endswith(FILE_SUFFIXES) else _inside(path)
+            path = part if "://" in part else os.path.join(base, os.path.expanduser(part))  # an absolute one stays as it is
+            found += [path] if part.lower().endswith(FILE_SUFFIXES) or npz.split(part) else _inside(path)
     return tuple(found)
 
 
-def _inside(path: epath.Path) -> list[str]:
-    """The files of a folder in natural order, hidden ones left out; the path itself where it is no folder or an empty one."""
-    if not path.is_dir():
-        return [str(path)]
-    inside = [entry for entry in path.iterdir() if not entry.name.startswith(".") and not entry.is_dir()]
-    return [str(entry) for entry in sorted(inside, key=lambda entry: natural(entry.name))] or [str(path)]
+def _inside(path: str) -> list[str]:
+    """The files of a folder in natural order, hidden ones left out; the path itself where it is no folder, an empty or a closed one."""
+    inside = []
+    if "://" in path or os.path.isdir(path):
+        with contextlib.suppress(Exception):  # OSError; of a bucket, whatever its library raises: who reads the path says so
+            inside = [entry for entry in epath.Path(path).iterdir() if not entry.name.startswith(".") and not entry.is_dir()]
+    return [str(entry) for entry in sorted(inside, key=lambda entry: natural(entry.name))] or [path]
 
 
 def natural(name: str) -> list:
-    """Sort key under which `slice10` follows `slice9`."""
-    return [(int(part), "") if part.isdecimal() else (-1, part.lower()) for part in re.split(r"(\d+)", name) if part] + [(-2, name)]
+    """Sort key under which `slice10` follows `slice9`. Of two numbers without leading zeros the longer one is larger."""
+    parts = [part.lstrip("0") if part.isdecimal() else part for part in re.split(r"([0-9]+)", name) if part]
+    return [(len(part), part) if part.isdecimal() or not part else (-1, part.lower()) for part in parts] + [(-2, name)]
 
 
 def written(cell: str, root: str, missing: frozenset[str]) -> str:

@@ -27,6 +27,35 @@ def check(config, cohort, folds, source: str):
     check_classes(config, cohort, folds, source)
 
 
+def check_keys(where: str, entry, required, known):
+    """An entry of an edited file has its keys, and no other: a misspelt one would be passed over in silence."""
+    if not isinstance(entry, dict):
+        raise InputError(f"{where} must be an object with {', '.join(required)}: {REMEDY}.")
+    for key in required:
+        if key not in entry:
+            raise InputError(f"{where} has no '{key}': {REMEDY}.")
+    for key in entry:
+        if key not in known:
+            raise InputError(f"{where}: '{key}' is unknown.{nearest(key, known)}")
+
+
+def check_part(where: str, name: str, units) -> tuple[str, ...]:
+    """The unit ids of a part, as the table writes them; 7 stands for "7", not for "007"."""
+    if not isinstance(units, list) or not all(isinstance(unit, (str, int)) and not isinstance(unit, bool) for unit in units):
+        raise InputError(f"{where}: part '{name}' must be a list of ids: {REMEDY}.")
+    return tuple(map(str, units))
+
+
+def check_count(config, folds, source: str):
+    """As many folds as the config asks for, where it is the config that says how many."""
+    wanted = config.split.folds * config.split.repeats
+    if config.split.kind in ("kfold", "group") and len(folds) != wanted:
+        raise InputError(
+            f"{source} has {len(folds)} folds, but config.split.folds = {config.split.folds} and config.split.repeats = "
+            f"{config.split.repeats} make {wanted}: set those two to what the file has, or {REMEDY}."
+        )
+
+
 def check_ids(cohort, folds, source: str):
     """Every id is a unit of the cohort, and no (repeat, fold) is there twice."""
     if not folds:

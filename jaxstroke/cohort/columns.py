@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from jaxstroke import config as settings
 from jaxstroke.cohort import labels
 from jaxstroke.errors import InputError, nearest
 
@@ -12,9 +13,11 @@ NO_COLUMN = ("", "none", "foreground")  # values of images.<name>.brain_mask tha
 class Layout:
     """Which column of a table is what; "" or not listed where the config names none or the table need not have it.
 
-    unread   images and clinical columns that the network does not see and the table does not have: missing in every unit
-    labelled False: an outcome that cannot be read is missing, and stops nobody
-    outside  counts the values that are out of range, while the rows are parsed
+    unread    images and clinical columns that the network does not see and the table does not have: missing in every unit
+    labelled  False: an outcome that cannot be read is missing, and stops nobody
+    subgroups columns by which the report scores patients apart; none in a table to be predicted
+    cut       those among them that are cut as numbers without being clinical columns
+    outside   counts the values that are out of range, while the rows are parsed
     """
 
     source: str
@@ -34,6 +37,8 @@ class Layout:
     decimal_comma: bool
     unread: frozenset[str]
     labelled: bool
+    subgroups: tuple[str, ...]
+    cut: tuple[str, ...]
     outside: dict[str, int] = field(default_factory=dict)
 
 
@@ -59,6 +64,7 @@ def layout(config, known, source: str, labelled: bool, decimal_comma: bool) -> L
     check_names(config, outcomes, scored)
     without = [name for name in known if attainable and name.startswith(f"{attainable}_without_")]
     numeric, categorical = tuple(config.clinical.numeric), tuple(config.clinical.categorical)
+    apart = subgroup_columns(config, known, source) if labelled else ()
     return Layout(
         source, cohort.id, cohort.study, cohort.group if cohort.group in known else "", cohort.text,
         config.split.column if config.split.column in known else "", images, numeric, categorical,
@@ -66,7 +72,19 @@ def layout(config, known, source: str, labelled: bool, decimal_comma: bool) -> L
         tuple(name for name in dict.fromkeys((*scored, *without)) if name in known), frozenset({"", *cohort.missing}),
         {name: tuple(limits) for name, limits in cohort.ranges.items()}, decimal_comma,
         frozenset(column for column in (*images.values(), *numeric, *categorical) if column not in known), labelled,
+        apart, tuple(name for name in apart if name in config.evaluate.subgroup_bounds and name not in (*numeric, *categorical)),
     )  # fmt: skip
+
+
+def subgroup_columns(config, known: list[str], source: str) -> tuple[str, ...]:
+    """The columns by which the report scores patients apart: clinical ones, which may be absent unseen, others of the table, the centre."""
+    clinical = (*config.clinical.numeric, *config.clinical.categorical)
+    for name in config.evaluate.subgroups:
+        if name not in known and name not in clinical:
+            raise InputError(
+                f"table {source} has no column '{name}', which config.evaluate.subgroups names: leave it out there.{nearest(name, known)}"
+            )
+    return tuple(name for name in settings.subgroup_names(config) if name in (*known, *clinical))
 
 
 def image_columns(config) -> dict[str, str]:
@@ -113,5 +131,5 @@ def check_names(config, outcomes, scored):
         if name in config.clinical.categorical:
             raise InputError(f"clinical column '{name}' is listed as numeric and as categorical: keep one.")
     for name, limits in config.cohort.ranges.items():
-        if len(limits) != 2 or limits[0] > limits[1]:
+        if len(limits) != 2 or not all(map(labels.is_number, limits)) or limits[0] > limits[1]:
             raise InputError(f"config.cohort.ranges.{name} must be (lowest, highest), for example (0, 6).")

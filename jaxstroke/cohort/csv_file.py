@@ -2,23 +2,30 @@
 
 import csv
 import io
+import itertools
+import re
 
 import pandas as pd
 from etils import epath
 
+from jaxstroke.cohort.files import ReadError, content_of
 from jaxstroke.errors import InputError
 
 DELIMITERS = (",", ";", "\t")
+SEPARATOR = re.compile('"?sep=([,;\t])"?[,;\t]*(?=\r|\n)', re.IGNORECASE)  # Excel's first line that names the delimiter
+LOOKED_AT = 50  # lines that must fit a delimiter
 LONGEST_CELL = 50_000_000  # characters: a cell may hold a report; the csv module's own limit is 131072
 
 
-def read_csv(path) -> tuple[pd.DataFrame, str]:
+def read_csv(path, code_page: str = "") -> tuple[pd.DataFrame, str]:
     """Every cell as a stripped string (so "007" stays "007"), and the delimiter, found in the header.
+
+    code_page: encoding of a published file that is not UTF-8, tried after it; "" = none.
 
     Raises InputError where the file is absent, is not a UTF-8 or UTF-16 table, is empty, or has a ragged row or a repeated column.
     """
     path = epath.Path(path).expanduser()
-    rows, delimiter = _rows(path, _text(path))
+    rows, delimiter = _rows(path, _text(path, code_page))
     if not rows:
         raise InputError(f"table {path} is empty: it needs a header line and one line a patient.")
     header, lines = _header(path, rows)
@@ -39,33 +46,33 @@ def write_csv(frame: pd.DataFrame, path):
     temporary.replace(path)
 
 
-def _text(path: epath.Path) -> str:
+def _text(path: epath.Path, code_page: str) -> str:
     """The file's characters."""
-    if not path.exists():
-        raise InputError(f"table {path} does not exist: set --config.cohort.table to your CSV file.")
-    if path.is_dir():
-        raise InputError(f"table {path} is a folder: set --config.cohort.table to a CSV file in it.")
-    content = path.read_bytes()
+    try:
+        content = content_of(path)
+    except ReadError as error:
+        raise InputError(f"table {path}: {error}. Set --config.cohort.table to your CSV file.") from None
     if content.startswith((b"PK\x03\x04", b"\xd0\xcf\x11\xe0")):
         raise InputError(f"table {path} is a spreadsheet, not a CSV file: export it as 'CSV UTF-8'.")
     wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))
     try:
         text = content.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError as error:
+        if code_page:
+            return content.decode(code_page)
         line = content[: error.start].count(b"\n") + 1
         raise InputError(f"table {path} is not UTF-8 text (first at line {line}): export it as 'CSV UTF-8'.") from None
     if "\0" in text:
         raise InputError(f"table {path} is not a CSV file (it holds binary data): export it as 'CSV UTF-8'.")
-    return text
+    return text.lstrip("\ufeff")  # what was exported twice has two marks
 
 
 def _rows(path: epath.Path, text: str) -> tuple[list[tuple[int, list[str]]], str]:
-    """(line number, cells) of every line that is not blank, and the delimiter that cuts the header into most columns."""
+    """(line number, cells) of every line that is not blank, and the delimiter."""
     csv.field_size_limit(LONGEST_CELL)
-    start = text.lstrip("\r\n \t")
-    first = start.splitlines()[0] if start else ""
-    delimiter = max(DELIMITERS, key=lambda one: len(next(csv.reader([first], delimiter=one), [])))
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
+    named = SEPARATOR.match(text)
+    delimiter = named[1] if named else _delimiter(text)
+    reader = _reader(text, delimiter)
     rows = []
     try:
         for cells in reader:
@@ -73,7 +80,30 @@ def _rows(path: epath.Path, text: str) -> tuple[list[tuple[int, list[str]]], str
                 rows.append((reader.line_num, [cell.strip() for cell in cells]))
     except csv.Error as error:
         raise InputError(f"table {path}, line {reader.line_num}: not a CSV file ({error}). Is a quote left open?") from None
-    return rows, delimiter
+    return rows[1:] if named else rows, delimiter
+
+
+def _reader(text: str, delimiter: str):
+    return csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
+
+
+def _delimiter(text: str) -> str:
+    """The delimiter that cuts the header into most columns; before those that leave a line of the first few shorter than the header."""
+    widths = {one: _widths(text, one) for one in DELIMITERS}
+    whole = [one for one, found in widths.items() if min(found) == found[0] > 1]
+    return max(whole or DELIMITERS, key=lambda one: widths[one][0])
+
+
+def _widths(text: str, delimiter: str) -> list[int]:
+    """Cells of the first lines that are not blank; 0 at the end where a line cannot be cut, which reading says with its number."""
+    found = []
+    try:
+        filled = (len(cells) for cells in _reader(text, delimiter) if any(cell.strip() for cell in cells))
+        for width in itertools.islice(filled, LOOKED_AT):
+            found.append(width)
+    except csv.Error:
+        found.append(0)
+    return found or [0]
 
 
 def _header(path: epath.Path, rows) -> tuple[list[str], list[tuple[int, list[str]]]]:

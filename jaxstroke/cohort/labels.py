@@ -1,24 +1,24 @@
 """How an outcome becomes a label, and how a cell becomes a number."""
 
-import math
 import operator
 import re
 
 from jaxstroke.errors import InputError, nearest
 
-NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
+NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)  # in time linear in the cell's length
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
+LARGEST = 1e30  # of a number: sums and quotients of it still fit single precision
 RULES = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le, "==": operator.eq, "in": None, "ordinal": None}
 
 
 def number(cell: str, decimal_comma: bool = False) -> float | None:
-    """A finite number, or None where the cell is none. decimal_comma: `22,84` is 22.84 (tables delimited by ';')."""
+    """A number up to `LARGEST`, or None where the cell is none. decimal_comma: `22,84` is 22.84 (tables delimited by ';')."""
     if decimal_comma and DECIMAL_COMMA.fullmatch(cell):
         cell = cell.replace(",", ".")
     if not NUMBER.fullmatch(cell):
         return None
     value = float(cell)
-    return value if math.isfinite(value) else None
+    return value if abs(value) <= LARGEST else None
 
 
 def check_rule(task: str, outcome) -> tuple[str, str, object]:
@@ -27,16 +27,26 @@ def check_rule(task: str, outcome) -> tuple[str, str, object]:
     if not isinstance(outcome, (tuple, list)) or len(outcome) != 3:
         raise InputError(f"{key} must be (column, rule, value), for example ('mrs', '>', 2).")
     column, rule, value = outcome
-    if rule not in RULES:
+    if not isinstance(column, str) or not column:
+        raise InputError(f"{key}: its first entry is the name of a column, not {column!r}.")
+    if not isinstance(rule, str) or rule not in RULES:
         raise InputError(f"{key}: unknown rule '{rule}'.{nearest(rule, RULES)}")
     if rule in ("in", "ordinal") and (not isinstance(value, (tuple, list)) or not value):
         raise InputError(f"{key}: rule '{rule}' needs a tuple of values, for example (1, 2, 3).")
     numbers = value if rule == "ordinal" else (value,)
-    if rule not in ("in", "==") and not all(isinstance(one, (int, float)) for one in numbers):
+    if rule in ("in", "=="):
+        if not all(is_number(one) or isinstance(one, str) for one in (value if rule == "in" else (value,))):
+            raise InputError(f"{key}: rule '{rule}' compares with numbers or words, not with {value!r}.")
+    elif not all(is_number(one) for one in numbers):
         raise InputError(f"{key}: rule '{rule}' needs a number, or for 'ordinal' a tuple of numbers.")
-    if rule == "ordinal" and list(value) != sorted(set(value)):
-        raise InputError(f"{key}: the cut-offs of 'ordinal' must rise, for example (1, 2, 3, 4, 5, 6).")
+    if rule == "ordinal" and list(value) not in (sorted(set(value)), sorted(set(value), reverse=True)):
+        raise InputError(f"{key}: the cut-offs of 'ordinal' must rise, for example (1, 2, 3, 4, 5, 6), or fall where less is worse.")
     return column, rule, value
+
+
+def is_number(value) -> bool:
+    """Whether a value of the config is a finite number."""
+    return isinstance(value, (int, float)) and -1e300 < value < 1e300  # no infinity, not NaN, and no integer beyond what a float holds
 
 
 def is_binary(outcome) -> bool:
@@ -50,9 +60,10 @@ def compares_text(rule: str, value) -> bool:
 
 
 def label(value: float | str, rule: str, reference) -> float:
-    """0 or 1 by a binary rule; the number of cut-offs that `value` reaches by `ordinal`."""
+    """0 or 1 by a binary rule; by `ordinal` the number of rising cut-offs that `value` reaches, or of falling ones that it is below."""
     if rule == "ordinal":
-        return float(sum(cut <= value for cut in reference))
+        falling = reference[0] > reference[-1]
+        return float(sum(value < cut if falling else cut <= value for cut in reference))
     if rule == "in":
         return float(value in tuple(reference))
     return float(RULES[rule](value, reference))

@@ -53,7 +53,10 @@ def given(config, cohort, groups: list[Group]):
 
 
 def official(config, cohort, groups: list[Group]):
-    """One fold, as published: the column says train, val or test; without val rows a part of train is held back."""
+    """One fold, as published: the column says train, val or test; without val rows a part of train is held back.
+
+    Where the published test part is elsewhere, to be predicted later, the val rows are tested: what stops a network early cannot judge it.
+    """
     parts = {"train": [], "val": [], "test": []}
     for group in groups:
         cell = cell_of(config, cohort, group).lower()
@@ -63,9 +66,12 @@ def official(config, cohort, groups: list[Group]):
                 "config.split.kind 'official'."
             )
         parts[PART_NAMES[cell]].append(group)
+    if not parts["test"]:
+        parts["val"], parts["test"] = [], parts["val"]
     for name in ("train", "test"):
         if not parts[name]:
-            raise InputError(f"column '{config.split.column}' has no row '{name}': config.split.kind 'official' needs train and test.")
+            needs = "config.split.kind 'official' needs train, and test or val"
+            raise InputError(f"column '{config.split.column}' has no row '{name}': {needs}.")
     for repeat in range(config.split.repeats):
         yield repeat, 0, parts["train"], parts["val"] or None, parts["test"]
 
@@ -77,7 +83,7 @@ def temporal(config, cohort, groups: list[Group]):
     cells = {row: cell_of(config, cohort, Group((row,), ())) for group in groups for row in group.rows}
     times = {row: time_of(config, cohort.units[row].patient, cell) for row, cell in cells.items()}
     if len({type(time) for time in times.values()}) > 1:
-        raise InputError(f"column '{config.split.column}' mixes numbers and dates: use one of them.")
+        raise InputError(f"table {cohort.source}: column '{config.split.column}' mixes numbers and dates: use one of them.")
     last = sorted(groups, key=lambda group: (max(times[row] for row in group.rows), cohort.units[group.rows[0]].unit))
     start = len(last) - max(1, round(len(last) / config.split.folds))
     for repeat in range(config.split.repeats):

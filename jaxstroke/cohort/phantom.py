@@ -16,6 +16,7 @@ GRIDS = {
     "adc": ((1.0, 1.0, 1.0), (1, 1, 1), (0.0, 0.0, 0.0)),
     "flair": ((0.75, 0.8, 0.8), (-1, -1, 1), (2.0, -3.0, 1.5)),
     "tmax": ((1.0, 1.5, 1.5), (-1, 1, 1), (-1.0, 2.0, 0.0)),
+    "ct": ((1.0, 1.0, 1.0), (-1, 1, 1), (0.0, 0.0, 0.0)),  # see head_ct
 }
 BRAIN = (68.0, 85.0, 56.0)  # mm, half axes (x, y, z) of an adult brain
 LARGEST = 0.46  # of the field of view that a half axis may take, so that a small grid still holds the whole brain
@@ -53,9 +54,9 @@ def points(shape, affine) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return x[:, None, None], y[None, :, None], z[None, None, :]
 
 
-def half_axes(shape, spacing) -> np.ndarray:
-    """(x, y, z) of the brain in mm, smaller where the field of view is."""
-    return np.minimum(BRAIN, LARGEST * np.array(shape[::-1], float) * spacing[::-1])
+def half_axes(shape, spacing, largest: float = LARGEST) -> np.ndarray:
+    """(x, y, z) of the brain in mm, smaller where the field of view is; largest: share of it that a half axis may take."""
+    return np.minimum(BRAIN, largest * np.array(shape[::-1], float) * spacing[::-1])
 
 
 def draw_lesion(rng, axes: np.ndarray) -> Lesion:

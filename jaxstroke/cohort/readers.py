@@ -1,41 +1,47 @@
-"""Files to arrays: NIfTI volumes and PNG or JPG pictures. Whatever makes a file unusable is a ReadError that says why, without the patient.
+"""Files to arrays: NIfTI volumes, PNG or JPG pictures, rows of NumPy archives.
+
+Whatever makes a file unusable is a ReadError that says why, without the patient.
 
 Speed: a compressed file is read and decompressed whole and the voxels are a view of that memory (nibabel parses the header), which is
 several times faster than reading through a compressed stream. Voxels keep the file's own type, unless the file asks for scaling.
 """
 
-import gzip
 import io
 import math
 import warnings
-import zlib
 from dataclasses import dataclass
 
 import nibabel
 import numpy as np
 import PIL.Image
 import PIL.ImageOps
-from etils import epath
 
-from jaxstroke.errors import InputError
+from jaxstroke.cohort import npz
+from jaxstroke.cohort.files import SPARE, ReadError, check_size, content_of, inflated
+
+__all__ = ["Image", "ReadError", "read_image"]
 
 PICTURES = (".png", ".jpg", ".jpeg")
 VOLUMES = (".nii", ".nii.gz")
 HEADERS = {348: nibabel.Nifti1Header, 540: nibabel.Nifti2Header}  # by their first four bytes, in either byte order
-SMALLEST_VOXEL = 1e-9  # mm3; a smaller determinant of the affine is a broken header
+MAGIC = {348: b"n+1\0", 540: b"n+2\0"}  # of one file that holds header and voxels
+PAIR = {348: b"ni1\0", 540: b"ni2\0"}
+LONGEST_VOXEL = 1000.0  # mm; an axis that is longer, or a thousandth of a millimetre, is a broken header
+SHORTEST_VOXEL = 0.001
+FARTHEST = 1e6  # mm of a voxel from the scanner's centre
+FLATTEST = 0.01  # of a voxel's volume to that of a box with its sides: below, two axes are one
+LARGEST_VALUE = 1e15  # squares and sums of it are still numbers in single precision, and so are quotients of
+SMALLEST_VALUE = 1e-15  # the largest value of an image
+MOST_PIXELS = 10**8  # of a picture: the largest cameras have that many
 WIDE_GREY = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
-
-
-class ReadError(InputError):
-    """A file that cannot be used; the message is the reason alone, for `prepare_report.csv`."""
 
 
 @dataclass(frozen=True)
 class Image:
     """What a file holds.
 
-    array   NIfTI: (x, y, z) or (x, y, z, t) in the file's axes; picture: (h, w, c), c = 1 or 3. May be read-only
-    affine  (4, 4) float64, voxel index to mm in RAS, or None for a picture
+    array   NIfTI: (x, y, z) or (x, y, z, t) in the file's axes; picture: (h, w, c), c = 1 or 3; archive: as in it. May be read-only
+    affine  (4, 4) float64, voxel index to mm in RAS, or None for a picture; an archive says none: 1 mm
     time    the array has a time axis, the fourth
     """
 
@@ -45,92 +51,142 @@ class Image:
 
 
 def read_image(path) -> Image:
-    """Read a .nii, .nii.gz, .png or .jpg file.
+    """Read a .nii, .nii.gz, .png or .jpg file, or the row of an archive that `FILE.npz#MEMBER/ROW` names.
 
     Raises ReadError where the file is absent, empty, truncated or of another kind, where it holds no voxel, NaN or Inf, more than
-    four axes or colour in a volume, or where its affine cannot be inverted.
+    four axes or colour in a volume, where its affine cannot be inverted, and where it would take more than 2 GiB of memory.
     """
     name = str(path).lower()
-    if not name.endswith(PICTURES + VOLUMES):
+    if npz.split(path):
+        image = _row(path)
+    elif not name.endswith(PICTURES + VOLUMES):
         raise ReadError(f"not a format that is read here ({', '.join(PICTURES + VOLUMES)}), or an empty folder")
-    content = _content(path)
-    image = _picture(content) if name.endswith(PICTURES) else _volume(content)
-    if image.array.dtype.kind == "f" and not np.isfinite(image.array).all():
-        raise ReadError("it holds NaN or Inf")
+    else:
+        content = content_of(path)
+        image = _picture(content) if name.endswith(PICTURES) else _volume(content)
+    _check_values(image.array)
     return image
 
 
-def _content(path) -> bytes:
-    """The bytes of a file."""
+def _row(path) -> Image:
+    """A volume in a NumPy archive."""
     try:
-        content = epath.Path(path).read_bytes()
+        array = npz.read_row(path)
     except FileNotFoundError:
         raise ReadError("the file does not exist") from None
     except OSError as error:
         raise ReadError(f"the file cannot be opened ({type(error).__name__})") from None
-    if not content:
-        raise ReadError("the file is empty (0 bytes)")
-    return content
+    except IndexError:
+        raise ReadError("its archive has fewer rows") from None
+    except npz.DAMAGED as error:
+        raise ReadError(f"its archive is damaged, or has no such array ({type(error).__name__})") from None
+    if array.ndim != 3 or array.dtype.kind not in "uif" or not array.size:
+        raise ReadError("its row in the archive is no volume: three axes and one number a voxel are expected")
+    if array.dtype.kind == "f" or not array.dtype.isnative:
+        array = array.astype(np.float32)
+    return Image(array, np.eye(4), False)
+
+
+def _check_values(array: np.ndarray):
+    """Refuse what arithmetic in single precision cannot hold. NaN and Inf show in the extremes, without an array of their own."""
+    if array.dtype.kind != "f" and array.dtype.itemsize <= 4:
+        return
+    low, high = array.min(), array.max()
+    if not np.isfinite([low, high]).all():
+        raise ReadError("it holds NaN or Inf")
+    largest = max(-float(low), float(high))
+    if largest > LARGEST_VALUE:
+        raise ReadError(f"it holds values beyond {LARGEST_VALUE:g}: a mark for missing voxels? Set them to 0")
+    if 0 < largest < SMALLEST_VALUE:
+        raise ReadError(f"all its values are below {SMALLEST_VALUE:g}: is the header's slope right?")
 
 
 def _volume(content: bytes) -> Image:
     """A NIfTI-1 or NIfTI-2 single file, compressed or not (told by its first bytes: many are misnamed)."""
-    if content.startswith(b"\x1f\x8b"):
-        try:
-            content = gzip.decompress(content)
-        except (EOFError, zlib.error, gzip.BadGzipFile):
-            raise ReadError("its compressed data is truncated or damaged") from None
-    header = _header(content)
+    compressed = content.startswith(b"\x1f\x8b")
+    header = _header(inflated(content, max(HEADERS)) if compressed else content[: max(HEADERS)])
+    kind, start = _kind(header), _start(header)
+    shape, time = _shape(header)
+    count = math.prod(shape)
+    check_size(count * max(4, kind.itemsize), "the image that its header describes")
+    end = start + count * kind.itemsize
+    if compressed:
+        content = inflated(content, end + SPARE)
+        if len(content) == end + SPARE:
+            raise ReadError("its compressed data goes on after the voxels that its header describes")
+    if end > len(content):
+        raise ReadError("it is truncated: fewer voxels than its header says")
+    affine = _affine(header)
+    return Image(_scaled(np.frombuffer(content, kind, count, start).reshape(shape, order="F"), header), affine, time)
+
+
+def _header(content: bytes):
+    """The parsed header, through nibabel; extensions between header and voxels are not looked at."""
+    first = content[:4]
+    size = next((size for order in ("little", "big") if (size := int.from_bytes(first, order)) in HEADERS), None)
+    if size is None:
+        raise ReadError("it is not a NIfTI file")
+    if len(content) < size:
+        raise ReadError("it is truncated: its header is not whole")
     try:
-        shape, start = header.get_data_shape(), int(header["vox_offset"])
+        header = HEADERS[size](content[:size], check=False)
+    except Exception as error:
+        raise ReadError(f"its header cannot be read ({type(error).__name__})") from None
+    magic = header["magic"].item()[:3] + b"\0"
+    if magic == PAIR[size]:
+        raise ReadError("its voxels lie in another file (.hdr and .img): save it as one .nii")
+    if magic != MAGIC[size]:
+        raise ReadError("it is not a NIfTI file, but perhaps one of its forerunner Analyze, which knows no left and right")
+    return header
+
+
+def _shape(header) -> tuple[tuple[int, ...], bool]:
+    """(x, y, z) or (x, y, z, t) of the voxels, and whether there is a time axis."""
+    try:
+        shape = tuple(int(length) for length in header.get_data_shape())
     except Exception as error:
         raise ReadError(f"its header is damaged ({type(error).__name__})") from None
     if not shape or min(shape) < 1:
         raise ReadError("its header says that it has no voxels")
-    spatial = (*shape, 1, 1)[:3] if len(shape) < 3 else shape[:3]
+    spatial = (*shape, 1, 1)[:3]
     frames = [length for length in shape[3:] if length > 1]
     if len(frames) > 1 or (frames and shape[3] == 1):
         raise ReadError("it has more than four axes")
-    array = _voxels(content, header, start, (*spatial, *frames))
-    return Image(array, _affine(header), bool(frames))
+    return (*spatial, *frames), bool(frames)
 
 
-def _header(content: bytes):
-    """The parsed header, through nibabel."""
-    first = content[:4]
-    kind = HEADERS.get(int.from_bytes(first, "little")) or HEADERS.get(int.from_bytes(first, "big"))
-    if kind is None:
-        raise ReadError("it is not a NIfTI file")
-    if len(content) < kind.sizeof_hdr:
-        raise ReadError("it is truncated: its header is not whole")
-    try:
-        return kind.from_fileobj(io.BytesIO(content), check=False)
-    except Exception as error:
-        raise ReadError(f"its header cannot be read ({type(error).__name__})") from None
-
-
-def _voxels(content: bytes, header, start: int, shape: tuple[int, ...]) -> np.ndarray:
-    """The voxels in the file's type and the machine's byte order, scaled to float32 where the header asks for it."""
+def _kind(header) -> np.dtype:
+    """The type of a voxel."""
     try:
         kind = header.get_data_dtype()
     except Exception:
         raise ReadError("its header names an unknown type of voxel") from None
     if kind.kind not in "uif":
         raise ReadError("its voxels are colours or complex numbers: one number a voxel is expected")
-    count = math.prod(shape)
-    if start < header.sizeof_hdr:
-        raise ReadError("its voxels lie in another file (.hdr and .img): save it as one .nii")
-    if start + count * kind.itemsize > len(content):
-        raise ReadError("it is truncated: fewer voxels than its header says")
-    array = np.frombuffer(content, kind, count, start).reshape(shape, order="F")
+    return kind
+
+
+def _start(header) -> int:
+    """Bytes before the voxels: the header and its extensions."""
+    offset = float(header["vox_offset"])
+    if not header.sizeof_hdr <= offset <= SPARE:
+        raise ReadError(f"its header is damaged: voxels from byte {offset:g} on")
+    return int(offset)
+
+
+def _scaled(array: np.ndarray, header) -> np.ndarray:
+    """The voxels in the file's type and the machine's byte order, scaled to float32 where the header asks for it."""
+    kind = array.dtype
     slope, intercept = (float(header[field]) for field in ("scl_slope", "scl_inter"))
     scaled = np.isfinite([slope, intercept]).all() and slope != 0 and (slope, intercept) != (1, 0)
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is Inf, and refused
         if scaled:
-            return array.astype(np.float32) * np.float32(slope) + np.float32(intercept)
-        if kind.kind == "f" and kind.itemsize != 4:
-            return array.astype(np.float32)
-    return array if kind.isnative else array.astype(kind.newbyteorder("="))
+            array = array.astype(np.float32)
+            array *= np.float32(slope)
+            array += np.float32(intercept)
+        elif kind.kind == "f" and kind.itemsize != 4:
+            array = array.astype(np.float32)
+    return array if array.dtype.isnative else array.astype(kind.newbyteorder("="))
 
 
 def _affine(header) -> np.ndarray:
@@ -139,8 +195,13 @@ def _affine(header) -> np.ndarray:
         affine = np.asarray(header.get_best_affine(), np.float64)
     except Exception:
         raise ReadError("its orientation (quaternion) cannot be read") from None
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < SMALLEST_VOXEL:
+    if not np.isfinite(affine).all() or np.abs(affine).max() > FARTHEST:
+        raise ReadError("its affine holds no lengths in mm: the header's orientation is broken")
+    sides = np.linalg.norm(affine[:3, :3], axis=0)
+    if sides.min() == 0 or abs(np.linalg.det(affine[:3, :3] / sides)) < FLATTEST:
         raise ReadError("its affine cannot be inverted: the header's orientation is broken")
+    if sides.min() < SHORTEST_VOXEL or sides.max() > LONGEST_VOXEL:
+        raise ReadError(f"its voxels measure {' x '.join(f'{side:g}' for side in sides)} mm: the header's spacing is broken")
     return affine
 
 
@@ -148,17 +209,27 @@ def _picture(content: bytes) -> Image:
     """A picture, upright by its EXIF orientation: grey (h, w, 1) uint8 or uint16, colour (h, w, 3) uint8; transparency is dropped."""
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # damaged EXIF blocks, large pictures
+            warnings.simplefilter("ignore")  # damaged EXIF blocks and palettes
             with PIL.Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as opened:
+                if opened.width * opened.height > MOST_PIXELS:
+                    raise ReadError(f"the picture has {opened.width} x {opened.height} pixels, at most {MOST_PIXELS:,} are read: shrink it")
                 picture = PIL.ImageOps.exif_transpose(opened)
                 picture.load()
+            array = _pixels(picture)
+    except ReadError:
+        raise
     except PIL.UnidentifiedImageError:
         raise ReadError("it is not a PNG or JPG picture") from None
+    except PIL.Image.DecompressionBombError:
+        raise ReadError(f"the picture has far more pixels than are read (at most {MOST_PIXELS:,}): shrink it") from None
     except Exception as error:
         raise ReadError(f"the picture is truncated or damaged ({type(error).__name__})") from None
+    return Image(array[..., None] if array.ndim == 2 else array, None, False)
+
+
+def _pixels(picture: PIL.Image.Image) -> np.ndarray:
+    """(h, w) or (h, w, 3): grey that is wider than a byte as it is, every other mode as uint8."""
     if picture.mode in WIDE_GREY:
         array = np.asarray(picture)
-        array = array.astype(np.uint16) if array.dtype.kind in "ui" else array.astype(np.float32)
-    else:
-        array = np.asarray(picture.convert("L" if picture.mode in ("1", "L", "LA", "La") else "RGB"))
-    return Image(array[..., None] if array.ndim == 2 else array, None, False)
+        return array.astype(np.uint16) if array.dtype.kind in "ui" else array.astype(np.float32)
+    return np.asarray(picture.convert("L" if picture.mode in ("1", "L", "LA", "La") else "RGB"))

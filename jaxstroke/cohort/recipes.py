@@ -1,7 +1,7 @@
 """Who writes the cohort table: `config.cohort.recipe`. Each recipe maps (config, workdir) to the path of a table."""
 
-from jaxstroke.cohort import synthetic
-from jaxstroke.cohort.public import ist, soop
+from jaxstroke.cohort import synthetic, synthetic_ich
+from jaxstroke.cohort.public import csic_ich, ist, medmnist3d, soop
 from jaxstroke.errors import InputError, nearest
 
 
@@ -12,7 +12,10 @@ def own_table(config, workdir):
     return config.cohort.table
 
 
-RECIPES = {"table": own_table, "synthetic": synthetic.make, "soop": soop.make, "ist": ist.make}
+RECIPES = {
+    "table": own_table, "synthetic": synthetic.make, "synthetic_ich": synthetic_ich.make, "soop": soop.make, "ist": ist.make,
+    "csic_ich": csic_ich.make, "medmnist3d": medmnist3d.make,
+}  # fmt: skip
 
 
 def table_of(config, workdir):

@@ -3,6 +3,7 @@
 No patient is in two parts, whatever the kind; `checks` holds that for edited files too.
 """
 
+import dataclasses
 import json
 from dataclasses import dataclass
 
@@ -42,7 +43,8 @@ def make_splits(config, cohort) -> list[Fold]:
 
     kfold: patients dealt into folds, stratified. group: the same with whole centres, so that the centres of a test part are new to its
     network (validation and inner parts are by patient, as there are rarely centres enough). given: the column holds the fold. temporal: the
-    last 1/folds of the patients by the column is the test part. official: the column holds train, val or test.
+    last 1/folds of the patients by the column is the test part. official: the column holds train, val or test;
+    without test rows those of val are tested.
     Raises InputError where the column does not fit the kind, or a part of a fold holds one class only of a binary task.
     """
     groups = join(cohort.units, strata(config, cohort), by_centre=config.split.kind == "group")
@@ -123,22 +125,38 @@ def _read(config, cohort, path) -> list[Fold]:
     """The folds of a file, inner ones made where it has none."""
     try:
         content = json.loads(path.read_text())
-        entries = [(int(entry["repeat"]), int(entry["fold"]), entry) for entry in content["folds"]]
-        parts = [{name: tuple(map(str, entry[name])) for name in ("train", "val", "test")} for _, _, entry in entries]
-        inner = [
-            tuple(InnerFold(*(tuple(map(str, one[name])) for name in ("train", "val", "holdout"))) for one in entry.get("inner", ()))
-            for _, _, entry in entries
-        ]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(f"{path} is not as it was written ({type(error).__name__}: {error}): {checks.REMEDY}.") from None
-    outer = [Fold(repeat, fold, **part, inner=()) for (repeat, fold, _), part in zip(entries, parts, strict=True)]
+    except (ValueError, RecursionError, OSError) as error:
+        raise InputError(f"{path} is not readable json ({type(error).__name__}: {error}): {checks.REMEDY}.") from None
+    outer = [_fold(f"{path}, fold {place + 1} of the file", entry) for place, entry in enumerate(_entries(path, content))]
     checks.check_ids(cohort, outer, str(path))
-    folds = []
-    for fold, found in zip(outer, inner, strict=True):
-        if not found:
-            found = inner_folds(config, cohort, fold.repeat, fold.fold, fold.train + fold.val)
-        folds.append(Fold(fold.repeat, fold.fold, fold.train, fold.val, fold.test, found))
-    return folds
+    checks.check_count(config, outer, str(path))
+    made = [fold.inner or inner_folds(config, cohort, fold.repeat, fold.fold, fold.train + fold.val) for fold in outer]
+    return [dataclasses.replace(fold, inner=inner) for fold, inner in zip(outer, made, strict=True)]
+
+
+def _entries(path, content) -> list:
+    """The list of folds of a file's content."""
+    checks.check_keys(str(path), content, required=("folds",), known=("kind", "folds"))
+    if not isinstance(content["folds"], list):
+        raise InputError(f"{path}: 'folds' must be a list: {checks.REMEDY}.")
+    return content["folds"]
+
+
+def _fold(where: str, entry) -> Fold:
+    """A fold of a file, `inner` empty where it has none."""
+    parts, numbers = ("train", "val", "test"), ("repeat", "fold")
+    checks.check_keys(where, entry, required=(*numbers, *parts), known=(*numbers, *parts, "inner"))
+    for name in numbers:
+        if not isinstance(entry[name], int) or isinstance(entry[name], bool) or not 0 <= entry[name] < 2**31:
+            raise InputError(f"{where}: '{name}' must be a whole number from 0: {checks.REMEDY}.")
+    if not isinstance(entry.get("inner", []), list):
+        raise InputError(f"{where}: 'inner' must be a list of inner folds: {checks.REMEDY}.")
+    inner = []
+    for number, one in enumerate(entry.get("inner", ())):
+        held = ("train", "val", "holdout")
+        checks.check_keys(f"{where}, inner {number}", one, required=held, known=held)
+        inner.append(InnerFold(*(checks.check_part(f"{where}, inner {number}", name, one[name]) for name in held)))
+    return Fold(entry["repeat"], entry["fold"], *(checks.check_part(where, name, entry[name]) for name in parts), tuple(inner))
 
 
 def _write(config, folds: list[Fold], path):

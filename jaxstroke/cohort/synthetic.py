@@ -14,6 +14,7 @@ lesion mask is absent in `missing_share` of the patients.
 """
 
 import concurrent.futures
+import functools
 import gzip
 import json
 import multiprocessing
@@ -39,22 +40,28 @@ IN_ONE_PROCESS = 16  # patients below which starting processes costs more than i
 
 
 def make(config, workdir) -> str:
-    """Write `<workdir>/synthetic/` and `<workdir>/cohort.csv` unless they are there with the same settings; returns the table's path.
+    """Write `<workdir>/synthetic/` and `<workdir>/cohort.csv`; returns the table's path. Raises InputError on settings of no cohort."""
+    settings = check(config)
+    return write_cohort(workdir, settings, ("lesion", *phantom.MODULES), make_patient, outcomes, config.cohort.workers)
 
-    `synthetic/settings.json` is written last: what was killed half way is made again. Raises InputError on settings that make no cohort.
+
+def write_cohort(workdir, settings: dict, folders, patient, outcome, workers: int) -> str:
+    """Make a cohort's files and table unless they are there with the same settings; returns the table's path.
+
+    patient(number, settings, folder) writes one patient's files below `folder` and returns the row; outcome(frame, seed) adds the columns
+    that follow from it. `synthetic/settings.json` is written last: what was killed half way is made again.
     """
     workdir = epath.Path(workdir)
-    settings = check(config)
     folder, path = workdir / "synthetic", workdir / "cohort.csv"
     done = folder / "settings.json"
     if done.exists() and path.exists() and done.read_text() == json.dumps(settings):
         return str(path)
     done.unlink(missing_ok=True)
-    for name in ("lesion", *phantom.MODULES):
+    for name in folders:
         (folder / name).mkdir(parents=True, exist_ok=True)
     jobs = [(number, settings, str(folder)) for number in range(settings["patients"])]
-    rows = [row for part in _spread(jobs, config.cohort.workers) for row in part]
-    write_csv(outcomes(pd.DataFrame(rows), settings["seed"]), path)
+    rows = [row for part in _spread(patient, jobs, workers) for row in part]
+    write_csv(outcome(pd.DataFrame(rows), settings["seed"]), path)
     done.write_text(json.dumps(settings))
     return str(path)
 
@@ -73,19 +80,19 @@ def check(config) -> dict:
     return settings
 
 
-def _spread(jobs: list[tuple], workers: int) -> list[list[dict]]:
+def _spread(patient, jobs: list[tuple], workers: int) -> list[list[dict]]:
     """Patients made on several cores. Processes are spawned: a fork would copy locks that other libraries' threads hold."""
     workers = min(workers or os.cpu_count() or 1, len(jobs))
     if workers == 1 or len(jobs) < IN_ONE_PROCESS:
-        return [make_patients(jobs)]
+        return [make_patients(patient, jobs)]
     parts = [jobs[start::workers] for start in range(workers)]
     with concurrent.futures.ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as pool:
-        return list(pool.map(make_patients, parts))
+        return list(pool.map(functools.partial(make_patients, patient), parts))
 
 
-def make_patients(jobs: list[tuple]) -> list[dict]:
+def make_patients(patient, jobs: list[tuple]) -> list[dict]:
     """Rows of the table without outcomes; files written on the way."""
-    return [make_patient(*job) for job in jobs]
+    return [patient(*job) for job in jobs]
 
 
 def make_patient(number: int, settings: dict, folder: str) -> dict:
@@ -115,11 +122,15 @@ def make_patient(number: int, settings: dict, folder: str) -> dict:
 
 
 def _save(folder: str, name: str, number: int, array: np.ndarray, affine: np.ndarray) -> str:
-    """A compressed NIfTI file; MR signals as int16, maps in physical units as float32. Returns its path from the table's folder."""
+    """A patient's image; MR signals as int16, maps in physical units as float32. Returns its path from the table's folder."""
     array = np.rint(array).astype(np.int16) if name in ("dwi", "flair") else array
+    return write_image(folder, f"{name}/synthetic-{number + 1:04d}.nii.gz", array, affine)
+
+
+def write_image(folder: str, file: str, array: np.ndarray, affine: np.ndarray) -> str:
+    """A compressed NIfTI file, path from the folder `synthetic`. Returns its path from the table's folder."""
     image = nibabel.Nifti1Image(array, affine)
     image.header.set_xyzt_units("mm")
-    file = f"{name}/synthetic-{number + 1:04d}.nii.gz"
     # compressed by hand: level 1, and no time of writing, so that the same settings give the same bytes
     (epath.Path(folder) / file).write_bytes(gzip.compress(image.to_bytes(), compresslevel=1, mtime=0))
     return f"synthetic/{file}"

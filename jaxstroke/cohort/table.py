@@ -6,7 +6,7 @@ InputError that names patient and column but no value of a patient; what only on
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 from absl import logging
@@ -15,6 +15,8 @@ from etils import epath
 from jaxstroke.cohort import cells, columns, recipes
 from jaxstroke.cohort.csv_file import read_csv, write_csv
 from jaxstroke.errors import InputError
+
+LEFT_OUT = "left_out"  # column of a recipe's table: why a patient has no part in training, "" for the others
 
 
 @dataclass(frozen=True)
@@ -31,6 +33,7 @@ class Unit:
     columns   numbers of `evaluate.comparators.columns`, `evaluate.attainable` and `<attainable>_without_*`; None where missing
     text      report
     split     cell of `split.column` verbatim, "" where not set
+    subgroups columns of `evaluate.subgroups` and the centre: number, level or cell; None where missing
     """
 
     unit: str
@@ -43,6 +46,7 @@ class Unit:
     columns: dict[str, float | None]
     text: str
     split: str = ""
+    subgroups: dict[str, float | str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,8 @@ def read_cohort(config, workdir, labelled: bool = True) -> Cohort:
         paths = {name: cells.files(row.get(column, ""), base, layout.missing) for name, column in layout.paths.items()}
         units.append(Unit(paths=paths, **value))
         written.append({name: cells.written(row.get(column, ""), root, layout.missing) for name, column in layout.paths.items()})
-    keep, flow = _choose(config, units, labelled)
+    said = [row.get(LEFT_OUT, "") if config.cohort.recipe != "table" else "" for row in rows]
+    keep, flow = _choose(config, units, said, labelled)
     if not any(keep):
         steps = ", ".join(f"{text}: {count}" for text, count in flow)
         raise InputError(f"no patient of {source} is left ({steps}). Check config.cohort.outcomes, .complete and .missing against it.")
@@ -99,10 +104,11 @@ def write_table(cohort_frame: pd.DataFrame, path):
     write_csv(cohort_frame, path)
 
 
-def _choose(config, units: list[Unit], labelled: bool) -> tuple[list[bool], list[tuple[str, int]]]:
-    """Which units are used, and the flow that says why the others are not; a unit is counted at the first reason."""
+def _choose(config, units: list[Unit], said: list[str], labelled: bool) -> tuple[list[bool], list[tuple[str, int]]]:
+    """Which units are used, and the flow that says why the others are not; a unit is counted at the first reason. said: the recipe's."""
     keep, flow = [True] * len(units), [("rows in the table", len(units))]
-    reasons = []
+    of_recipe = dict(zip((unit.unit for unit in units), said, strict=True)) if labelled else {}
+    reasons = [(text, lambda unit, text=text: of_recipe[unit.unit] == text) for text in dict.fromkeys(of_recipe.values()) if text]
     if labelled and len(config.cohort.outcomes):
         reasons.append(("without outcome", lambda unit: all(value is None for value in unit.labels.values())))
     for name in config.cohort.complete if labelled else ():

@@ -1,11 +1,14 @@
-"""What the figures show, as numbers: mean ROC curve, calibration groups, net benefit, learning curves."""
+"""What the figures show, as numbers: mean ROC curve, calibration groups, net benefit, distributions, learning curves."""
 
 import json
 
 import numpy as np
 
 from jaxstroke.evaluation import calibration
+from jaxstroke.evaluation.auc import number
+from jaxstroke.evaluation.metrics import confusion, rates_of
 from jaxstroke.evaluation.parts import Part, averaged, mean_defined, pooled
+from jaxstroke.evaluation.subgroups import FEWEST
 
 GRID = np.linspace(0, 1, 101)
 THRESHOLDS = np.linspace(0.02, 0.9, 45)
@@ -28,9 +31,10 @@ def roc(part: Part) -> np.ndarray:
     return np.interp(GRID, np.append(0, alarms) / alarms[-1], np.append(0, hits) / hits[-1])
 
 
-def calibration_groups(parts: list[Part], column: str, count: int = 10) -> list[dict]:
+def calibration_groups(parts: list[Part], column: str, count: int | None = None) -> list[dict]:
     """Groups of equal size by predicted probability: {"predicted", "observed", "low", "high", "n"}; column: score | recalibrated.
 
+    count: how many; None makes ten, fewer in a small cohort, as the share of under twenty patients says little.
     Rows of all repeats and seeds together; `low` and `high` are Wilson's 95 % interval for as many patients as the rows stand for.
     """
     joined = [part for part in pooled(parts) if np.isfinite(getattr(part, column)).all()]
@@ -39,13 +43,70 @@ def calibration_groups(parts: list[Part], column: str, count: int = 10) -> list[
     predicted = np.concatenate([getattr(part, column) for part in joined])
     label = np.concatenate([part.label for part in joined])
     unit = np.concatenate([part.unit for part in joined])
-    rows_a_unit = len(unit) / len(np.unique(unit))
+    units = len(np.unique(unit))
+    rows_a_unit = len(unit) / units
     found = []
-    for rows in calibration.bins(predicted, count):
+    for rows in calibration.bins(predicted, count or min(10, max(3, units // 20))):
         low, high = wilson(label[rows].mean(), len(rows) / rows_a_unit)
         found.append(
             {"predicted": float(predicted[rows].mean()), "observed": float(label[rows].mean()), "low": low, "high": high, "n": len(rows)}
         )
+    return found
+
+
+def histogram(parts: list[Part], column: str, bins: int = 20) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(edges, patients without, with the outcome in each bin) of the probabilities, averaged over repeats and seeds."""
+    edges = np.linspace(0, 1, bins + 1)
+    joined = [part for part in pooled(parts) if np.isfinite(getattr(part, column)).all()]
+    sides = []
+    for wanted in (0, 1):
+        counts = [np.histogram(getattr(part, column)[part.label == wanted], edges)[0] for part in joined]
+        sides.append(mean_defined(counts) if counts else np.zeros(bins))
+    return edges, *sides
+
+
+def by_outcome(cuts: dict[str, list[Part]], names: dict[int, str], score: bool, bins: int = 24) -> tuple[list[dict], np.ndarray] | None:
+    """Where the predictions of each outcome lie: ([{"name", "n", "shares", "quartiles"}], edges), from the lowest outcome.
+
+    A prediction is the probability or, with levels, the expected level. names: of the outcomes 0, 1, ... score: it only ranks, and the
+    bins span its middle 98 %. shares (b, of a sum of 1) and quartiles are None where fewer than `FEWEST` patients have the outcome.
+    None where the cut-offs are of different patients.
+    """
+    aligned = list(zip(*(pooled(parts) for parts in cuts.values()), strict=False))
+    if not all(np.array_equal(part.unit, row[0].unit) for row in aligned for part in row):
+        return None
+    value = np.concatenate([sum(part.score for part in row) for row in aligned])
+    level = np.concatenate([sum(part.label for part in row) for row in aligned])
+    unit = np.concatenate([row[0].unit for row in aligned])
+    low, high = np.percentile(value, [1, 99]) if score else (0.0, float(len(cuts)))
+    edges = np.linspace(low, high if high > low else low + 1, bins + 1)
+    groups = []
+    for outcome, name in names.items():
+        values, n = np.clip(value[level == outcome], edges[0], edges[-1]), len(np.unique(unit[level == outcome]))
+        group = {"name": name, "n": n, "shares": None, "quartiles": None}
+        if n >= FEWEST:
+            group |= {"shares": np.histogram(values, edges)[0] / len(values), "quartiles": np.percentile(values, [25, 50, 75])}
+        groups.append(group)
+    return groups, edges
+
+
+def operating_points(parts: list[Part], column: str, at: tuple[float, ...]) -> list[dict] | None:
+    """What calling everybody at or above each threshold gives: {"threshold", "called", "benefit"} and the rates; None where absent.
+
+    Averaged over the (repeat, seed) of joined folds, as the rates at validation thresholds are.
+    """
+    joined = [part for part in pooled(parts) if np.isfinite(getattr(part, column)).all()]
+    if not joined:
+        return None
+    found = []
+    for threshold in at:
+        lines = []
+        for part in joined:
+            called, positive = getattr(part, column) >= threshold, part.label > 0.5
+            line = rates_of(*confusion(called, positive)) | {"called": called.mean()}
+            line["benefit"] = ((called & positive).sum() - (called & ~positive).sum() * threshold / (1 - threshold)) / len(called)
+            lines.append(line)
+        found.append({"threshold": threshold} | {name: number(mean_defined([line[name] for line in lines])) for name in lines[0]})
     return found
 
 
@@ -83,17 +144,24 @@ def learning(text: str) -> dict[str, dict[str, dict[str, np.ndarray]]]:
     for line in text.splitlines():
         try:
             values = json.loads(line)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             continue
-        if not isinstance(values, dict) or "-i" in str(values.get("run", "-i")) or "epoch" not in values:
+        if not isinstance(values, dict) or not isinstance(values.get("run"), str) or not is_number(values.get("epoch")):
+            continue
+        if "-i" in values["run"]:
             continue
         for kind, key in (("train", "train_loss"), ("val", "val_loss")):
             losses = values.get(key)
             losses = losses if isinstance(losses, dict) else {"all": losses}
             for part, loss in losses.items():
-                if isinstance(loss, int | float) and np.isfinite(loss):
+                if is_number(loss):
                     found.setdefault(part, {}).setdefault(kind, {}).setdefault(values["run"], []).append((values["epoch"], loss))
     return {p: {k: {run: np.array(rows, float) for run, rows in runs.items()} for k, runs in kinds.items()} for p, kinds in found.items()}
+
+
+def is_number(value) -> bool:
+    """Whether a value of a json file is a finite number."""
+    return isinstance(value, int | float) and -1e300 < value < 1e300
 
 
 def mean_curve(runs: dict[str, np.ndarray]) -> np.ndarray:

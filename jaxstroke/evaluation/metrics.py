@@ -5,8 +5,8 @@ patients are resampled within (fold, label) and carry all their rows. Other numb
 sensitivity, ...) join the folds of a (repeat, seed), and are averaged over those. Thresholds are Youden's, from the validation rows of
 their own fold. `null` where undefined: a fold with one class is left out of the mean and counted in `skipped_folds`.
 An ordinal task is scored at each cut-off; `auc`, `auc_pooled`, `auprc` and `brier` are means over them (its Brier score is the ranked
-probability score divided by the number of cut-offs), `qwk` and `mae` are of the median level: how many cut-offs have a probability
-above 0.5.
+probability score divided by the number of cut-offs), `qwk`, `mae` and their like are of the median level: how many cut-offs have a
+probability above 0.5. `subgroups`: the network on groups of patients, see `subgroups.compute`.
 """
 
 import math
@@ -14,22 +14,25 @@ import math
 import numpy as np
 import pandas as pd
 
-from jaxstroke.evaluation import bootstrap, calibration, delong, predictions
+from jaxstroke.evaluation import bootstrap, calibration, delong, ordinal, predictions, subgroups
 from jaxstroke.evaluation.auc import auc_of, compare_all, number, overall, with_interval
 from jaxstroke.evaluation.parts import Part, Task, averaged, evaluated_split, mean_defined, pooled, tasks_of, units_of
 
 RATES = ("sensitivity", "specificity", "balanced_accuracy", "accuracy", "ppv", "npv")
 
 
-def compute(frame: pd.DataFrame, resamples: int = 2000, attainable: str = "", seed: int = 0) -> dict:
+def compute(
+    frame: pd.DataFrame, resamples: int = 2000, attainable: str = "", seed: int = 0, groups: dict[str, dict[str, set[str]]] | None = None
+) -> dict:
     """The content of `metrics.json`: {"models": {model: {task: numbers}}, "tasks": the network's part, "paired": [...], ...}.
 
     frame: as `predictions.read` gives it. attainable: the column whose model `column:<attainable>` is the best that could be reached.
+    groups: as `subgroups.read` gives them.
     """
     scores = predictions.rank_only(frame)
     chosen = calibration.decisions(frame)
     models: dict = {model: {} for model in frame["model"].unique()}
-    paired = []
+    paired, apart = [], []
     for name, task in tasks_of(frame).items():
         drawn = bootstrap.weights(task.stratum, resamples, seed)
         aucs = {model: auc_of(cuts, drawn) for model, cuts in task.models.items()}
@@ -38,10 +41,12 @@ def compute(frame: pd.DataFrame, resamples: int = 2000, attainable: str = "", se
             models[model][name] = describe(task, cuts, aucs[model], model in scores, thresholds)
         add_attainable(models, task, attainable)
         paired += compare_all(task, aucs, drawn)
+        apart += subgroups.compute(task, groups or {}, drawn, scores)
     models = {model: tasks for model, tasks in models.items() if tasks}
     return {
         "split": evaluated_split(frame), "bootstrap": resamples, "attainable": attainable,
         "models": models, "tasks": models.get("network", {}), "paired": paired,
+        "subgroups": apart,
     }  # fmt: skip
 
 
@@ -49,11 +54,11 @@ def describe(task: Task, cuts: dict[str, list[Part]], found: dict, score: bool, 
     """All numbers of one model on one task."""
     every = [part for parts in cuts.values() for part in parts]
     first = next(iter(cuts.values()))
-    ordinal = "" not in cuts
+    leveled = "" not in cuts
     numbers = {
         "n": len(units_of(cuts)),
         "patients": len(set(np.concatenate([part.patient for part in first]).tolist())),
-        "events": None if ordinal else events(first),
+        "events": None if leveled else events(first),
         "auc": with_interval(*overall(found)),
         "auc_pooled": number(mean_defined([averaged(pooled(parts), lambda p: delong.auc(p.score, p.label)) for parts in cuts.values()])),
         "auprc": number(mean_defined([averaged(parts, average_precision) for parts in cuts.values()])),
@@ -61,12 +66,12 @@ def describe(task: Task, cuts: dict[str, list[Part]], found: dict, score: bool, 
         "score_only": score,
         "brier": None if score else brier(cuts, "score"),
         "mae": None,
-        "calibration": calibration_of([] if score or ordinal else pooled(first), "score"),
+        "calibration": calibration_of([] if score or leveled else pooled(first), "score"),
         "recalibrated": None,
         "thresholds": [],
         **dict.fromkeys(RATES),
     }
-    if ordinal:
+    if leveled:
         return numbers | ordinal_numbers(cuts, found, score)
     names = ("repeat", "fold", "seed")
     numbers["thresholds"] = [
@@ -132,12 +137,15 @@ def rates(parts: list[Part], thresholds: list[dict]) -> dict:
     for part in parts:
         threshold = by_fold.get((part.repeat, part.fold, part.seed))
         if threshold is not None:
-            called, positive = part.score >= threshold, part.label > 0.5
-            cells = [(called & positive).sum(), (~called & positive).sum(), (called & ~positive).sum(), (~called & ~positive).sum()]
             key = (part.repeat, part.seed)
-            counts[key] = counts.get(key, np.zeros(4)) + np.array(cells, float)
+            counts[key] = counts.get(key, np.zeros(4)) + confusion(part.score >= threshold, part.label > 0.5)
     found = [rates_of(*cells) for cells in counts.values()]
     return {name: number(mean_defined([one[name] for one in found])) for name in RATES}
+
+
+def confusion(called: np.ndarray, positive: np.ndarray) -> np.ndarray:
+    """4: how many of n are called and positive, missed, called and negative, neither."""
+    return np.array([(called & positive).sum(), (~called & positive).sum(), (called & ~positive).sum(), (~called & ~positive).sum()], float)
 
 
 def rates_of(hit: float, missed: float, false_alarm: float, quiet: float) -> dict[str, float]:
@@ -154,23 +162,25 @@ def rates_of(hit: float, missed: float, false_alarm: float, quiet: float) -> dic
 
 
 def ordinal_numbers(cuts: dict[str, list[Part]], found: dict, score: bool) -> dict:
-    """{"auc_cuts", "qwk", "mae"}: the AUC at each cut-off, and agreement of the median level with the true one."""
+    """`auc_cuts`: the AUC at each cut-off; the others tell how the median level agrees with the true one: weighted kappa, mean and root
+    mean squared error, balanced accuracy over levels, uniform ordinal classification index (0 is perfect).
+    """
     by_cut = {cut: with_interval(*found[cut]) | {"events": events(cuts[cut])} for cut in cuts}
-    numbers: dict = {"auc_cuts": by_cut, "qwk": None, "mae": None}
+    numbers: dict = {"auc_cuts": by_cut} | dict.fromkeys(LEVELS)
     aligned = list(zip(*(pooled(parts) for parts in cuts.values()), strict=False))
     if score or not all(np.array_equal(part.unit, row[0].unit) for row in aligned for part in row):
         return numbers
     levels = [(sum(part.label for part in row), sum((part.score > 0.5).astype(float) for part in row)) for row in aligned]
-    numbers["qwk"] = number(mean_defined([weighted_kappa(true, predicted) for true, predicted in levels]))
-    numbers["mae"] = number(mean_defined([np.abs(true - predicted).mean() for true, predicted in levels]))
-    return numbers
+    return numbers | {name: number(mean_defined([rule(*pair, len(cuts) + 1) for pair in levels])) for name, rule in LEVELS.items()}
 
 
-def weighted_kappa(true: np.ndarray, predicted: np.ndarray) -> float:
-    """Cohen's kappa with quadratic weights of n levels; NaN where it has no meaning (all levels equal in both)."""
-    observed = np.mean((true - predicted) ** 2)
-    expected = np.mean(true**2) + np.mean(predicted**2) - 2 * true.mean() * predicted.mean()
-    return 1 - observed / expected if expected > 0 else math.nan
+LEVELS = {  # of (true, predicted, number of levels)
+    "qwk": lambda true, predicted, _: ordinal.weighted_kappa(true, predicted),
+    "mae": lambda true, predicted, _: np.abs(true - predicted).mean(),
+    "rmse": lambda true, predicted, _: np.sqrt(np.mean((true - predicted) ** 2)),
+    "level_balanced_accuracy": lambda true, predicted, levels: ordinal.balanced_accuracy(ordinal.confusion(true, predicted, levels)),
+    "uoc": lambda true, predicted, levels: ordinal.uoc_index(ordinal.confusion(true, predicted, levels)),
+}
 
 
 def add_attainable(models: dict, task: Task, attainable: str):

@@ -29,7 +29,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Task:
-    """All models on one task. models: {model: {cut: parts}}, the cut of a binary task is "". patients, units: how many.
+    """All models on one task. models: {model: {cut: parts}}, the cut of a binary task is "". units: ids, by index.
 
     stratum: a number for each patient, those of one (fold of the first repeat, label) share it: what the bootstrap resamples within.
     """
@@ -37,7 +37,7 @@ class Task:
     name: str
     models: dict[str, dict[str, list[Part]]]
     stratum: np.ndarray
-    units: int
+    units: np.ndarray
 
     @property
     def ordinal(self) -> bool:
@@ -74,7 +74,7 @@ def task_of(name: str, rows: pd.DataFrame) -> Task:
         models.setdefault(str(model), {}).setdefault(str(cut), []).append(part)
     models = {model: dict(sorted(cuts.items(), key=lambda item: int(item[0] or 0))) for model, cuts in models.items()}
     ordered = {str(model): models[str(model)] for model in rows.sort_index()["model"].unique()}
-    return Task(name, ordered, strata(rows, len(patients)), len(units))
+    return Task(name, ordered, strata(rows, len(patients)), np.asarray(units, object))
 
 
 def reached(label: np.ndarray, cut: str, task: str) -> np.ndarray:

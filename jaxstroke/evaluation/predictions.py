@@ -74,7 +74,7 @@ def typed(frame: pd.DataFrame) -> pd.DataFrame:
     for name in COLUMNS:
         try:
             columns[name] = frame[name].astype(kinds[name])
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, OverflowError) as error:
             raise InputError(f"predictions: column '{name}' holds a value that is no number ({error}); write the file again") from None
     return pd.DataFrame(columns)
 

@@ -1,8 +1,9 @@
 """`metrics.json` and `report.html` of a workdir, from its files alone: no JAX, no other room of the package.
 
-Read: `predictions.csv` and `run.json`; where they are there, `metrics.jsonl`, `cohort.json` and `prepare_report.csv`.
+Read: `predictions.csv` and `run.json`; where they are there, `metrics.jsonl`, `cohort.json`, `subgroups.csv` and `prepare_report.csv`.
 """
 
+import hashlib
 import json
 import pathlib
 
@@ -11,7 +12,7 @@ import pandas as pd
 from etils import epath
 
 from jaxstroke.errors import InputError
-from jaxstroke.evaluation import calibration, metrics, predictions, story, wording
+from jaxstroke.evaluation import calibration, metrics, predictions, story, subgroups, wording
 
 TEMPLATES = pathlib.Path(__file__).parent / "templates"
 
@@ -21,10 +22,10 @@ def write_metrics(workdir: epath.PathLike) -> dict:
     workdir = epath.Path(workdir)
     frame, config = read_frame(workdir), read_run(workdir)["config"]
     evaluate = config.get("evaluate", {})
-    for key in ("bootstrap", "attainable"):
-        if key not in evaluate:
-            raise InputError(f"{workdir / 'run.json'}: config.evaluate.{key} is missing: restore the file")
-    content = metrics.compute(frame, int(evaluate["bootstrap"]), evaluate["attainable"])
+    for key, kind in (("bootstrap", int), ("attainable", str)):
+        if not isinstance(evaluate.get(key), kind):
+            raise InputError(f"{workdir / 'run.json'}: config.evaluate.{key} is missing or of another form: restore the file")
+    content = metrics.compute(frame, int(evaluate["bootstrap"]), evaluate["attainable"], groups=subgroups.read(workdir / "subgroups.csv"))
     write_text(workdir / "metrics.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
     return content
 
@@ -36,18 +37,18 @@ def write_report(workdir: epath.PathLike, content: dict | None = None) -> epath.
     """
     workdir = epath.Path(workdir)
     content = write_metrics(workdir) if content is None else content
-    page = render(
-        content, read_frame(workdir), read_run(workdir), read_cohort(workdir), read_text(workdir / "metrics.jsonl"), read_failures(workdir)
-    )
+    digest = hashlib.sha256((workdir / "predictions.csv").read_bytes()).hexdigest()
+    learning, failures = read_text(workdir / "metrics.jsonl"), read_failures(workdir)
+    page = render(content, read_frame(workdir), read_run(workdir), read_cohort(workdir), learning, failures, digest)
     write_text(workdir / "report.html", page)
     return workdir / "report.html"
 
 
-def render(content: dict, frame: pd.DataFrame, run: dict, cohort: dict, learning: str, failures: list[dict]) -> str:
-    """The page. content: of `metrics.json`; cohort, learning and failures may be empty."""
+def render(content: dict, frame: pd.DataFrame, run: dict, cohort: dict, learning: str, failures: list[dict], digest: str) -> str:
+    """The page. content: of `metrics.json`; cohort, learning and failures may be empty; digest: of `predictions.csv`."""
     loader = jinja2.FileSystemLoader(str(TEMPLATES))
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.get_template("report.html.j2").render(story.tell(content, frame, run, cohort, learning, failures))
+    return environment.get_template("report.html.j2").render(story.tell(content, frame, run, cohort, learning, failures, digest))
 
 
 def console_table(content: dict) -> str:
@@ -72,26 +73,49 @@ def read_frame(workdir: epath.Path) -> pd.DataFrame:
 def read_run(workdir: epath.Path) -> dict:
     """`run.json`, of an external validation (`<trained>/external/<hash>`) that of the trained workdir."""
     for folder in (workdir, workdir.parent.parent):
-        if (folder / "run.json").exists():
-            return read_json(folder / "run.json")
+        path = folder / "run.json"
+        if path.exists():
+            run = read_json(path)
+            config = run.get("config")
+            if not isinstance(config, dict) or not all(isinstance(config.get(key), dict) for key in ("cohort", "evaluate", "model")):
+                raise InputError(f"{path} holds no config: restore the file")
+            outcomes = config["cohort"].get("outcomes")
+            if not isinstance(outcomes, dict) or not all(isinstance(rule, list) and len(rule) == 3 for rule in outcomes.values()):
+                raise InputError(f"{path}: config.cohort.outcomes must be task: [column, rule, value]: restore the file")
+            return run
     raise InputError(f"{workdir} has no run.json: it is no workdir of jaxstroke, or the file was lost")
 
 
 def read_cohort(workdir: epath.Path) -> dict:
-    """`cohort.json`: {"flow": [[text, n], ...], "missing": {name: n}, "n": units}; empty where there is none."""
+    """`cohort.json`: flow of patients, missing values and characteristics, as training wrote it; empty where there is none."""
     path = workdir / "cohort.json"
-    return read_json(path) if path.exists() else {}
+    if not path.exists():
+        return {}
+    cohort = read_json(path)
+    flow, missing = cohort.get("flow"), cohort.get("missing")
+    lines = isinstance(flow, list) and all(isinstance(line, list) and len(line) == 2 and is_count(line[1]) for line in flow)
+    if not lines or not isinstance(missing, dict) or not all(map(is_count, (*missing.values(), cohort.get("n")))):
+        raise InputError(f"{path} is not as it was written: run --mode evaluate, which writes it again")
+    return cohort
+
+
+def is_count(value) -> bool:
+    return isinstance(value, int) and abs(value) < 2**53
 
 
 def read_json(path: epath.Path) -> dict:
     try:
-        return json.loads(path.read_text())
-    except json.JSONDecodeError as error:
+        content = json.loads(path.read_text())
+    except (ValueError, RecursionError, OSError) as error:
         raise InputError(f"{path} is not readable json ({error}): restore it or run again") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path} is not as it was written: restore it or run again")
+    return content
 
 
 def read_text(path: epath.Path) -> str:
-    return path.read_text() if path.exists() else ""
+    """The lines of a file; what is no text in it is shown as such, and its line is not read."""
+    return path.read_bytes().decode(errors="replace") if path.exists() else ""
 
 
 def read_failures(workdir: epath.Path) -> list[dict]:
@@ -104,6 +128,8 @@ def read_failures(workdir: epath.Path) -> list[dict]:
             frame = pd.read_csv(file, dtype="str", keep_default_na=False)
     except pd.errors.EmptyDataError:
         return []
+    except (pd.errors.ParserError, ValueError, OSError) as error:
+        raise InputError(f"{path} is no readable CSV ({error}): run --mode evaluate, which writes it again") from None
     return frame.reindex(columns=["patient_id", "image", "path", "reason"], fill_value="").to_dict("records")
 
 

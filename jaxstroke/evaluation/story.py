@@ -2,49 +2,47 @@
 
 import pandas as pd
 
-from jaxstroke.evaluation import plots, sections
+from jaxstroke.evaluation import forest, patients, sections, tripod
 from jaxstroke.evaluation.parts import tasks_of
 from jaxstroke.evaluation.wording import lead, main_model, model_name, outcome_words, p_words, show, size_words, span, task_order
 
 MANY = 50  # failed files listed in full
 
 
-def tell(content: dict, frame: pd.DataFrame, run: dict, cohort: dict, learning: str, failures: list[dict]) -> dict:
+def tell(content: dict, frame: pd.DataFrame, run: dict, cohort: dict, learning: str, failures: list[dict], digest: str) -> dict:
     """Everything the template reads. cohort, learning and failures may be empty; the sections then say so."""
     tasks = task_order(content, run)
     primary = tasks[0]
-    cuts = {name: task.models for name, task in tasks_of(frame).items()}
+    models = next(task.models for name, task in tasks_of(frame).items() if name == primary)
     return {
         "title": run["config"].get("model", {}).get("name") or "model",
         "primary": primary,
         "outcomes": {task: outcome_words(run, task) for task in tasks},
         "split": content["split"],
-        "headline": headline(content, primary),
+        "headline": headline(content, run, primary),
         "tasks": [task_story(content, task) for task in tasks],
-        "figures": sections.figures(content, cuts[primary], primary),
-        "thresholds": sections.thresholds(content, primary),
+        "figures": sections.figures(content, models, primary),
+        "thresholds": sections.thresholds(content, models, primary),
+        "subgroups": patients.subgroups(content, primary),
         "learning": sections.learning(learning),
-        "flow": cohort.get("flow", []),
-        "missing": sections.missing(cohort),
+        "flow": patients.flow(cohort, content, primary),
+        "characteristics": patients.characteristics(cohort),
+        "missing": patients.missing(cohort),
         "failures": failures[:MANY],
         "failed": len(failures),
         "config": sections.flatten(run["config"]),
-        "facts": sections.facts(run),
+        "repeat": sections.reproducibility(run, digest),
+        "tripod": tripod.checklist(content, run, cohort, primary),
         "bootstrap": content["bootstrap"],
         "skipped": lead(content, primary)["skipped_folds"],
     }
 
 
-def headline(content: dict, task: str) -> dict:
+def headline(content: dict, run: dict, task: str) -> dict:
     """The big number, its tiles and what they mean in plain words."""
-    numbers = lead(content, task)
+    numbers, name = lead(content, task), model_name(main_model(content, task))
     value, best = numbers["auc"]["value"], numbers.get("attainable_auc")
-    sentences = []
-    if value is not None:
-        pair = "one with the outcome and one without" if numbers["events"] is not None else "one above and one below a cut-off"
-        sentences.append(
-            f"Of two patients, {pair}, the model ranks the first higher in {100 * value:.0f} of 100 pairs; 50 is chance, 100 is perfect."
-        )
+    sentences = [pairs_words(value, numbers["events"] is not None)]
     if best is not None and value is not None:
         sentences.append(
             f"On these very patients the true log-odds, which nobody knows in real data, reach {show(best)}: "
@@ -52,11 +50,30 @@ def headline(content: dict, task: str) -> dict:
         )
     sentences += [against_words(pair) for pair in content["paired"] if pair["task"] == task and pair["b"].startswith("clinical")]
     return {
-        "model": model_name(main_model(content, task)), "size": size_words(content, task), "auc": show(value),
+        "model": name, "size": size_words(content, task), "auc": show(value), "summary": summary(content, run, task, name),
         "ci95": span(numbers["auc"]["ci95"]), "attainable": show(best), "has_attainable": best is not None,
         "sentences": [sentence for sentence in sentences if sentence],
         "tiles": tiles(numbers), "ablations": [(name.replace("_", " "), show(v, sign=True)) for name, v in ablations(numbers)],
     }  # fmt: skip
+
+
+def summary(content: dict, run: dict, task: str, name: str) -> str:
+    """The result in one sentence, with its interval; empty where there is no AUC."""
+    numbers, outcome = lead(content, task), outcome_words(run, task)
+    if numbers["auc"]["value"] is None:
+        return ""
+    interval = f" (95 % interval {span(numbers['auc']['ci95'])})" if numbers["auc"]["ci95"] else ""
+    where = "In new patients" if content["split"] == "external" else "In patients it was not trained on"
+    what = f"{task} ({outcome})" if outcome else task
+    return f"{where}, the {name[0].lower()}{name[1:]} predicts {what} with an AUC of {show(numbers['auc']['value'])}{interval}."
+
+
+def pairs_words(value: float | None, binary: bool) -> str:
+    """What an AUC is, as pairs of patients."""
+    if value is None:
+        return ""
+    pair = "one with the outcome and one without" if binary else "one above and one below a cut-off"
+    return f"Of two patients, {pair}, it ranks the first higher in {100 * value:.0f} of 100 pairs; 50 is chance, 100 is perfect."
 
 
 def ablations(numbers: dict) -> list[tuple[str, float | None]]:
@@ -110,19 +127,33 @@ def model_rows(content: dict, task: str) -> list[dict]:
             "auc": show(numbers["auc"]["value"]), "ci95": span(numbers["auc"]["ci95"]), "limits": numbers["auc"]["ci95"],
             "pooled": show(numbers["auc_pooled"]), "auprc": show(numbers["auprc"]), "brier": show(numbers["brier"]),
             "slope": show(numbers["calibration"]["slope"], 2), "ece": show(numbers["calibration"]["ece"]),
-            "qwk": show(numbers.get("qwk")), "mae": show(numbers["mae"], 2),
-            "against": show(difference, sign=True), "against_ci95": span(low_high), "p": p_words(pair["p_delong"]),
+            "qwk": show(numbers.get("qwk")), "mae": show(numbers["mae"], 2), "difference": difference, "difference_limits": low_high,
+            "against": show(difference, sign=True), "against_ci95": span(low_high, sign=True), "p": p_words(pair["p_delong"]),
         })  # fmt: skip
     return rows
 
 
 def task_story(content: dict, task: str) -> dict:
-    """The table of a task with its small forest lines."""
+    """The table of a task and the forest plot of its paired differences."""
     rows = model_rows(content, task)
-    bounds = [bound for row in rows for bound in (row["limits"] or [row["value"]]) if bound is not None]
-    low, high = (min(0.5, *bounds), max(0.9, *bounds)) if bounds else (0.5, 1.0)
+    scale = forest.scale_of(rows, rows[0]["value"], 0.1)
     for row in rows:
-        row["bar"] = plots.interval_bar(row["value"], row["limits"], low, high, rows[0]["value"], "s0" if row["main"] else "s4")
+        row["bar"] = forest.bar(scale, row["value"], row["limits"], "s0" if row["main"] else "s4")
     numbers = lead(content, task)
     cuts = [(cut, cell["events"], show(cell["value"]), span(cell["ci95"])) for cut, cell in numbers.get("auc_cuts", {}).items()]
-    return {"name": task, "rows": rows, "ordinal": numbers["events"] is None, "cuts": cuts, "size": size_words(content, task)}
+    return {
+        "name": task, "rows": rows, "axis": forest.axis(scale), "ordinal": numbers["events"] is None, "cuts": cuts,
+        "size": size_words(content, task), "paired": paired(rows),
+    }  # fmt: skip
+
+
+def paired(rows: list[dict]) -> dict:
+    """{"rows", "axis"}: each model's AUC less that of the first, where both are defined."""
+    compared = [{**row, "value": row["difference"], "limits": row["difference_limits"]} for row in rows if row["difference"] is not None]
+    if not compared:
+        return {"rows": [], "axis": ""}
+    scale = forest.scale_of(compared, 0.0, 0.02)
+    for row in compared:
+        clear = row["limits"] and (row["limits"][0] > 0 or row["limits"][1] < 0)
+        row["bar"] = forest.bar(scale, row["value"], row["limits"], "s0" if clear else "s4")
+    return {"rows": compared, "axis": forest.axis(scale)}

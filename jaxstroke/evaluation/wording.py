@@ -1,5 +1,7 @@
 """Numbers and names in plain words, for the report and the terminal."""
 
+from jaxstroke.evaluation.subgroups import FEWEST
+
 
 def task_order(content: dict, run: dict | None = None) -> list[str]:
     """Tasks, the primary one (`evaluate.primary`) first."""
@@ -23,8 +25,18 @@ def show(value: float | None, digits: int = 3, sign: bool = False) -> str:
     return "–" if value is None else f"{value:{'+' if sign else ''}.{digits}f}".replace("-", "−")
 
 
-def span(ci95: list[float] | None, digits: int = 3) -> str:
-    return "–" if ci95 is None else f"{show(ci95[0], digits)} to {show(ci95[1], digits)}"
+def span(ci95: list[float] | None, digits: int = 3, sign: bool = False) -> str:
+    return "–" if ci95 is None else f"{show(ci95[0], digits, sign)} to {show(ci95[1], digits, sign)}"
+
+
+def share(value: float | None) -> str:
+    """A share as percent with one decimal."""
+    return "–" if value is None else f"{100 * value:.1f}"
+
+
+def few(count: int, before: str = "") -> str:
+    """A count of patients; of fewer than five only that they are few, as the page may be shown to others."""
+    return f"{before}{count}" if count == 0 or count >= FEWEST else "fewer than 5"
 
 
 def p_words(p: float | None) -> str:
@@ -45,7 +57,10 @@ def outcome_words(run: dict, task: str) -> str:
     rule = run["config"].get("cohort", {}).get("outcomes", {}).get(task)
     if not rule:
         return ""
-    return f"levels of {rule[0]}, cut at {', '.join(map(str, rule[2]))}" if rule[1] == "ordinal" else f"{rule[0]} {rule[1]} {rule[2]}"
+    column, kind, value = rule
+    if kind != "ordinal":
+        return f"{column} {kind} {value}"
+    return f"levels of {column}, cut {'at' if value[0] <= value[-1] else 'below'} {', '.join(map(str, value))}"
 
 
 def size_words(content: dict, task: str) -> str:

@@ -8,46 +8,92 @@ import math
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+PLANES = {"plane": ((2, 3),), "volume": ((2, 3), (1, 3), (1, 2))}  # axes of `b s h w c` that a rotation turns into each other
+FLIPS = {"plane": (3,), "volume": (3, 2, 1)}
+EXTRA = 100  # folded into a row's key for draws beyond the first four, whose numbers must not change when one is added
 
 
 def draw(key: jax.Array, settings) -> dict[str, jax.Array]:
-    """One row's numbers: flip 0 or 1, angle in radians, shift as shares of (h, w), intensity factor. settings: `train.augment`."""
+    """One row's numbers. settings: `train.augment`.
+
+    flip: 0 or 1 an axis; angle: radians a plane; shift: shares of (h, w); zoomed: 0 or 1; intensity: factor; noise: deviation; key: of it.
+    """
     flip, angle, shift, intensity = jax.random.split(key, 4)
+    more = [jax.random.fold_in(key, EXTRA + number) for number in range(7)]
+    flips = [jax.random.bernoulli(one, settings.flip) for one in (flip, *more[:2])[: len(FLIPS[settings.axes])]]
+    turns = [jax.random.uniform(one, (), minval=-1.0) for one in (angle, *more[2:4])[: len(PLANES[settings.axes])]]
+    rotated = jax.random.bernoulli(more[4], settings.rotate_share)
     return {
-        "flip": jax.random.bernoulli(flip, settings.flip).astype(jnp.float32),
-        "angle": jax.random.uniform(angle, (), minval=-1.0) * math.radians(settings.rotate),
+        "flip": jnp.stack(flips).astype(jnp.float32),
+        "angle": jnp.stack(turns) * math.radians(settings.rotate) * rotated,
         "shift": jax.random.uniform(shift, (2,), minval=-1.0) * settings.shift,
+        "zoomed": jax.random.bernoulli(more[5], settings.zoom_share).astype(jnp.float32),
         "intensity": 1.0 + jax.random.uniform(intensity, (), minval=-1.0) * settings.intensity,
+        "noise": settings.noise * jax.random.bernoulli(jax.random.fold_in(more[6], 0), settings.noise_share),
+        "key": jax.random.fold_in(more[6], 1),
     }
 
 
 def apply(x: jax.Array, numbers: dict[str, jax.Array], settings, skip: tuple[str, ...] = ()) -> jax.Array:
-    """`b s h w c -> b s h w c`. numbers: of `draw`, each with a leading `b`. skip: names among flip, rotate, shift, intensity."""
-    _, _, h, w, _ = x.shape
+    """`b s h w c -> b s h w c`. numbers: of `draw`, each with a leading `b`. skip: some of `check.AUGMENTATIONS`."""
     if "flip" not in skip and settings.flip > 0:
-        x = jnp.where(numbers["flip"][:, None, None, None, None] > 0, x[:, :, :, ::-1], x)
-    angle = jnp.zeros_like(numbers["angle"]) if "rotate" in skip else numbers["angle"]
-    offset = jnp.zeros_like(numbers["shift"]) if "shift" in skip else numbers["shift"]
-    degrees = 0.0 if "rotate" in skip else settings.rotate
+        for place, axis in enumerate(FLIPS[settings.axes]):
+            x = jnp.where(wide(numbers["flip"][:, place]) > 0, jnp.flip(x, axis), x)
+    rotate = 0.0 if "rotate" in skip else settings.rotate
     share = 0.0 if "shift" in skip else settings.shift
-    if degrees or share:
-        # A rotation by `a` is shear_w(-tan(a/2)) shear_h(sin a) shear_w(-tan(a/2)).
-        half, sine = jnp.tan(angle / 2), jnp.sin(angle)
-        steep, long = math.tan(math.radians(degrees) / 2), math.sin(math.radians(degrees))
-        x = shear(x, -half, offset[:, 1] * w, 3, steep * h / 2 + share * w)
-        x = shear(x, sine, offset[:, 0] * h, 2, long * w / 2 + share * h)
-        x = shear(x, -half, jnp.zeros_like(half), 3, steep * h / 2)
+    angle = numbers["angle"] * (rotate > 0)
+    x = rotated(x, angle[:, 0], (2, 3), rotate, numbers["shift"] * (share > 0), share)
+    for place, plane in enumerate(PLANES[settings.axes][1:], start=1):
+        x = rotated(x, angle[:, place], plane, rotate, jnp.zeros_like(numbers["shift"]), 0.0)
+    if "zoom" not in skip and settings.zoom_share > 0:
+        x = jnp.where(wide(numbers["zoomed"]) > 0, zoomed(x, settings.zoom, (1, 2, 3) if settings.axes == "volume" else (2, 3)), x)
     if "intensity" not in skip and settings.intensity > 0:
-        x = x * numbers["intensity"][:, None, None, None, None]
+        x = x * wide(numbers["intensity"])
+    if "noise" not in skip and settings.noise > 0:
+        x = x + wide(numbers["noise"]) * jax.vmap(lambda key: jax.random.normal(key, x.shape[1:]))(numbers["key"])
     return x
 
 
-def shear(x: jax.Array, slope: jax.Array, offset: jax.Array, axis: int, reach: float) -> jax.Array:
-    """Move `x` along `axis` (2 = h, 3 = w) by `slope * (position on the other axis, from the centre) + offset` pixels; zeros come in.
+def wide(number: jax.Array) -> jax.Array:
+    """`b -> b 1 1 1 1`."""
+    return number[:, None, None, None, None]
+
+
+def rotated(x: jax.Array, angle: jax.Array, plane: tuple[int, int], degrees: float, shift: jax.Array, share: float) -> jax.Array:
+    """Turned by `angle` (`b`) in a plane of axes, and moved by `shift` (`b 2`, shares of their lengths). degrees, share: the most of each.
+
+    A rotation by `a` is shear(-tan(a/2)) of the second axis, shear(sin a) of the first, and the first shear again.
+    """
+    if not degrees and not share:
+        return x
+    first, second = plane
+    h, w = x.shape[first], x.shape[second]
+    half, sine = jnp.tan(angle / 2), jnp.sin(angle)
+    steep, long = math.tan(math.radians(degrees) / 2), math.sin(math.radians(degrees))
+    x = shear(x, -half, shift[:, 1] * w, (second, first), steep * h / 2 + share * w)
+    x = shear(x, sine, shift[:, 0] * h, (first, second), long * w / 2 + share * h)
+    return shear(x, -half, jnp.zeros_like(half), (second, first), steep * h / 2)
+
+
+def zoomed(x: jax.Array, factor: float, axes: tuple[int, ...]) -> jax.Array:
+    """Enlarged about the centre, the shape kept; linear, one matrix product an axis."""
+    for axis in axes:
+        place = np.arange(x.shape[axis])
+        centre = (x.shape[axis] - 1) / 2
+        source = np.clip((place - centre) / factor + centre, 0, x.shape[axis] - 1)
+        weights = np.maximum(0, 1 - np.abs(source[:, None] - place)).astype(np.float32)
+        x = jnp.moveaxis(jnp.tensordot(weights, x, axes=(1, axis)), 0, axis)
+    return x
+
+
+def shear(x: jax.Array, slope: jax.Array, offset: jax.Array, axes: tuple[int, int], reach: float) -> jax.Array:
+    """Move `x` along the first of `axes` by `slope * (position on the second, from the centre) + offset` pixels; zeros come in.
 
     slope, offset: `b`. reach: the largest move that can occur, in pixels; it fixes the number of shifted copies at compile time.
     """
-    other = 5 - axis
+    axis, other = axes
     size = x.shape[other]
     place = jnp.arange(size) - (size - 1) / 2
     moved = slope[:, None] * place + offset[:, None]  # b, size of the other axis

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jaxstroke import config as settings
+from jaxstroke import hosts
 from jaxstroke.cohort.table import Cohort, Unit
 from jaxstroke.feed import memory
 from jaxstroke.feed.stream import Stored
@@ -72,9 +73,9 @@ def stay_on_disk(config, prepared, units) -> dict[str, Stored]:
     if config.train.feed == "grain":
         return stored
     size, free = sum(one.bytes for one in stored.values()), memory.free()
-    if free is None or size <= SHARE * free:
+    if hosts.everywhere(free is None or size <= SHARE * free):
         return {}
-    logger.info("images of %.1f GiB, %.1f GiB of memory free: they are read from disk as they are needed", size / 2**30, free / 2**30)
+    logger.info("images of %.1f GiB are too much for the memory that is free: they are read from disk as they are needed", size / 2**30)
     return stored
 
 

@@ -19,16 +19,31 @@ def oversampled(rows: np.ndarray, labels: np.ndarray, generator: np.random.Gener
     return np.concatenate([rows, *extra])
 
 
+def frequencies(labels: np.ndarray) -> np.ndarray:
+    """`n`: how often each row is met on average once `oversampled` has balanced two classes. labels: NaN = unknown."""
+    found = np.ones(len(labels))
+    counts = {value: (labels == value).sum() for value in (0.0, 1.0)}
+    if min(counts.values()):
+        for value, count in counts.items():
+            found[labels == value] = max(counts.values()) / count
+    return found
+
+
+def shuffled(rows: np.ndarray, key: tuple[int, ...], labels: np.ndarray | None = None) -> np.ndarray:
+    """The rows of an epoch in their order; arguments as in `epoch_rows`."""
+    generator = np.random.default_rng(np.random.SeedSequence(key))
+    if labels is not None:
+        rows = oversampled(rows, labels, generator)
+    return generator.permutation(rows)
+
+
 def epoch_rows(rows: np.ndarray, batch: int, key: tuple[int, ...], labels: np.ndarray | None = None) -> np.ndarray:
     """The rows of one epoch, `steps batch`, shuffled and padded with -1.
 
     rows: the training rows of a run. batch: rows an update. key: (seed, run number, epoch).
     labels: of `rows`, to balance two classes by repeating the rarer; None leaves them as they are.
     """
-    generator = np.random.default_rng(np.random.SeedSequence(key))
-    if labels is not None:
-        rows = oversampled(rows, labels, generator)
-    return padded(generator.permutation(rows), batch)
+    return padded(shuffled(rows, key, labels), batch)
 
 
 def padded(rows: np.ndarray, batch: int) -> np.ndarray:

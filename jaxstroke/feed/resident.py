@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec as P
 
+from jaxstroke import hosts
 from jaxstroke.feed import augment
 
 AUGMENTATION, NETWORK = 0, 1  # folded into a row's key; a network folds the sites of its dropout into the key it is given
@@ -34,7 +35,7 @@ def place(arrays: dict[str, np.ndarray], mesh: jax.sharding.Mesh) -> dict[str, j
     for name, array in arrays.items():
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise ValueError(f"'{name}' holds NaN or infinity: missing values are masked before they reach the device")
-    return jax.device_put(arrays, jax.NamedSharding(mesh, P()))
+    return hosts.put(arrays, jax.NamedSharding(mesh, P()))
 
 
 def make_take(mesh: jax.sharding.Mesh, settings, train: bool):

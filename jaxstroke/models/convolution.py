@@ -10,6 +10,7 @@ Arrays are `n *space i`, kernels `*taps i o`, in one, two or three dimensions. A
 """
 
 import functools
+import math
 
 import jax
 import jax.numpy as jnp
@@ -131,10 +132,12 @@ def space_to_depth(x, kernel, axes):
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
 def products(x, kernel, axes):
-    """The sum as matrix products. Many channels to few: `scattered`; else the leading axis folded into the channels."""
+    """The sum as matrix products. Many channels to few: `scattered`; on a small plane one product; else the leading axis folded."""
     i, o = kernel.shape[-2:]
     narrows = max(axis.stride for axis in axes) == 1 and len(axes) == 3 and 2 * o <= i
-    return scattered(x, kernel, axes) if narrows else folded(x, kernel, axes)
+    if narrows:
+        return scattered(x, kernel, axes)
+    return gathered(x, kernel, axes) if on_small_plane(axes) else folded(x, kernel, axes)
 
 
 def products_forward(x, kernel, axes):
@@ -147,6 +150,18 @@ def products_backward(axes, saved, g):
 
 
 products.defvjp(products_forward, products_backward)
+
+
+def on_small_plane(axes) -> bool:
+    """Whether a window of the last two axes has more taps than places. The compiler's convolution then takes up to 60 times as long."""
+    return math.prod(axis.out for axis in axes[-2:]) < math.prod(axis.taps for axis in axes[-2:])
+
+
+def gathered(x, kernel, axes):
+    """Every place with all its taps as channels, and one product."""
+    columns = gather(x, places(axes))
+    flat = kernel.transpose(*reversed(range(len(axes))), -2, -1).reshape(-1, kernel.shape[-1])  # (taps, the last axis slowest, i) o
+    return (mat(columns) @ flat).reshape(*columns.shape[:-1], -1)
 
 
 def scattered(x, kernel, axes):
@@ -173,7 +188,8 @@ def folded(x, kernel, axes):
 def input_gradient(x, g, kernel, axes):
     """A convolution with the kernel turned round; of a stride, each phase of x by itself, then interleaved."""
     if max(axis.stride for axis in axes) > 1:
-        return jax.vjp(lambda x: by_phases(x, kernel, axes), x)[1](g)[0]
+        forward = gathered if on_small_plane(axes) else by_phases
+        return jax.vjp(lambda x: forward(x, kernel, axes), x)[1](g)[0]
     return products(g, jnp.flip(kernel, range(len(axes))).swapaxes(-1, -2), tuple(axis.adjoint for axis in axes))
 
 

@@ -126,7 +126,7 @@ def above_background(array: np.ndarray, axial: int) -> np.ndarray:
 
 def otsu(array: np.ndarray) -> float:
     """The threshold with the largest variance between classes (Otsu 1979), values clipped at the 99th percentile."""
-    values = np.minimum(array, np.percentile(array, 99)).ravel()
+    values = np.minimum(array, np.percentile(array, 99)).ravel().astype(np.float64)  # single precision has no 128 steps in some ranges
     counts, edges = np.histogram(values, bins=128)
     middle = (edges[:-1] + edges[1:]) / 2
     below = np.cumsum(counts)[:-1]

@@ -7,13 +7,16 @@ level `other`, so an unseen level at prediction time has a place. Shapes never d
 import dataclasses
 import json
 import math
+import re
 
 import numpy as np
 
+from jaxstroke.cohort import labels
 from jaxstroke.errors import InputError
 
 OTHER = "other"
 MOST_LEVELS = 64
+WHOLE = re.compile(r"-?[0-9]{1,16}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,11 +61,8 @@ class Schema:
 def level_text(value) -> str:
     """A level as it is compared: '1.0', '01' and 1 are one level, as tables written by different programs disagree on them."""
     text = str(value).strip()
-    try:
-        number = float(text)
-    except ValueError:
-        return text
-    return str(int(number)) if math.isfinite(number) and number == int(number) else text
+    number = labels.number(text)
+    return str(int(number)) if number is not None and abs(number) < 2**53 and number == int(number) else text
 
 
 def _levels(name: str, wanted, units) -> tuple[str, ...]:
@@ -71,7 +71,7 @@ def _levels(name: str, wanted, units) -> tuple[str, ...]:
         levels = [level_text(level) for level in wanted]
     else:
         found = {level_text(unit.clinical[name]) for unit in units if unit.clinical[name] is not None}
-        numbers = all(level.lstrip("-").isdigit() for level in found)
+        numbers = all(WHOLE.fullmatch(level) for level in found)
         levels = sorted(found, key=int) if numbers else sorted(found)
     if len(levels) > MOST_LEVELS:
         raise InputError(

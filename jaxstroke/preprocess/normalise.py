@@ -11,6 +11,7 @@ from jaxstroke.errors import InputError, nearest
 
 CLIP = 5.0
 MOST_OUTSIDE = 0.5
+LEAST_SEEN = 0.001
 PERCENTILE = 99.5
 
 
@@ -36,6 +37,24 @@ def windowed(values: np.ndarray, inside: np.ndarray, window) -> np.ndarray:
     return np.clip((values - low) / (high - low), 0.0, 1.0).astype(np.float32)
 
 
+def erased(values: np.ndarray, inside: np.ndarray, window) -> np.ndarray:
+    """(low, high) to 0..1, and 0 for what lies outside on either side: above 100 HU a scan shows bone and calcified vessels (paper 3)."""
+    low, high = window
+    if not high > low:
+        raise InputError(f"window ({low}, {high}): the second value must be the larger one.")
+    share = (values - np.float32(low)) / np.float32(high - low)
+    seen = (share > 0) & (share < 1)
+    if np.mean(seen[inside]) < LEAST_SEEN:
+        raise ReadError(f"less than a thousandth of it lies in the window {low:g} to {high:g}: is it in another unit?")
+    return np.where(seen, share, np.float32(0))
+
+
+def scaled(values: np.ndarray, inside: np.ndarray, window) -> np.ndarray:
+    """(low, high) to 0..1, clipped, and nothing refused: for values known to be in that unit, such as 0 to 255 of a published array."""
+    low, high = window
+    return np.clip((values - low) / (high - low), 0.0, 1.0).astype(np.float32)
+
+
 def percentile(values: np.ndarray, inside: np.ndarray, window) -> np.ndarray:
     """Minimum to 99.5th percentile, both from inside, to 0..1."""
     seen = values[inside]
@@ -58,6 +77,8 @@ def unchanged(values: np.ndarray, inside: np.ndarray, window) -> np.ndarray:
 NORMALISE = {
     "zscore": (zscore, (-CLIP, CLIP)),
     "window": (windowed, (0.0, 1.0)),
+    "window_erased": (erased, (0.0, 1.0)),
+    "scale": (scaled, (0.0, 1.0)),
     "percentile": (percentile, (0.0, 1.0)),
     "mask": (fraction, (0.0, 1.0)),
     "photograph": (fraction, (0.0, 1.0)),

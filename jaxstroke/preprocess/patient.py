@@ -9,9 +9,10 @@ import os
 
 import numpy as np
 
-from jaxstroke.cohort.readers import ReadError
+from jaxstroke.cohort import npz
+from jaxstroke.cohort.files import ReadError, check_size
 from jaxstroke.errors import InputError
-from jaxstroke.preprocess import records, slices, volume
+from jaxstroke.preprocess import records, resize, slices, volume
 from jaxstroke.preprocess.reference import Job, Plan, check_overlap, geometry, read, reference_for
 
 
@@ -60,7 +61,7 @@ def prepare_image(plan: Plan, job: Job, name: str, cache: dict) -> dict:
     if not paths:
         return record
     try:
-        images = [read(job, name, place, cache) for place in range(len(paths))]
+        images = read_all(job, name, cache)
         if plan.images[name]["normalise"] != "mask" and not any(image.array.any() for image in images):
             raise ReadError("it is zero everywhere")  # a lesion mask may be: no lesion, 0 ml
         flat = [image.affine is None for image in images]
@@ -77,6 +78,16 @@ def prepare_image(plan: Plan, job: Job, name: str, cache: dict) -> dict:
     return record | {"missing": True, "reason": reason, "file": place}
 
 
+def read_all(job: Job, name: str, cache: dict) -> list:
+    """All files of a cell, as long as they fit together."""
+    images, size = [], 0
+    for place in range(len(job.paths[name])):
+        images.append(read(job, name, place, cache))
+        size += images[-1].array.nbytes
+        check_size(size, "what this cell names")
+    return images
+
+
 def volumes(plan: Plan, job: Job, name: str, images: list, cache: dict) -> dict:
     """Fields of the record of a volume, or of a sequence of time points."""
     settings = plan.images[name]
@@ -85,6 +96,8 @@ def volumes(plan: Plan, job: Job, name: str, images: list, cache: dict) -> dict:
         raise ReadError(f"{len(images)} volumes in one cell, but images.{name}.axis is 'slice': one volume is expected")
     if not timed and images[0].array.ndim > 3:
         raise ReadError(f"it is 4D ({images[0].array.shape[-1]} time points), but images.{name}.axis is 'slice'")
+    if settings["sampling"] in resize.OF_THE_FILE:
+        return resize.resized(settings, images[0].array, images[0].affine)
     own = geometry(plan, job, name, cache)
     reference_name, reference = reference_for(plan, job, name, cache)
     size = settings["shape"]
@@ -96,13 +109,13 @@ def volumes(plan: Plan, job: Job, name: str, images: list, cache: dict) -> dict:
         check_overlap(head, reference_head, reference_name, plan.min_overlap)
     frames = [(frame, image.affine) for image in images for frame in _frames(image.array)]
     make = slices.time_points if timed else slices.axial_slices
-    values, inside, index, mask = make(settings, frames, grid, head, reference_head)
+    values, inside, place, index, mask = make(settings, frames, grid, head, reference_head)
     ml = float(np.count_nonzero(volume.marked(frames[0][0])) * volume.voxel_ml(frames[0][1])) if settings["normalise"] == "mask" else None
     steps = [
         {"name": "resample", "matrix": grid.to_source(frames[0][1]).tolist(), "shape": list(grid.shape), "affine": grid.affine.tolist()},
         {"name": "time" if timed else "slices", "index": index.tolist()},
     ]
-    stored = slices.store(settings, values, inside, index, mask, strip=head is not None)
+    stored = slices.store(settings, values, inside, place, mask, strip=head is not None)
     return stored | {
         "affine": np.asarray(frames[0][1], np.float64), "shape": list(frames[0][0].shape), "transforms": steps, "volume_ml": ml,
         "reference": reference_name,
@@ -138,7 +151,7 @@ def fingerprint(plan: Plan, job: Job, name: str, timed: bool, sizes: dict) -> st
     for reference in plan.references if settings["register"] else ():
         names += [reference, plan.images[reference]["brain_mask"]]
     found = []
-    for path in dict.fromkeys(path for each in names for path in job.paths.get(each, ())):
+    for path in dict.fromkeys(npz.file_of(path) for each in names for path in job.paths.get(each, ())):
         if path not in sizes:
             try:
                 sizes[path] = os.stat(path)

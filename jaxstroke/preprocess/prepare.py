@@ -11,23 +11,16 @@ import time
 
 from etils import epath
 
+from jaxstroke import ranges
 from jaxstroke.errors import InputError, nearest
 from jaxstroke.preprocess import clinical, records
 from jaxstroke.preprocess.load import Prepared, Table, load_arrays, load_table, places
-from jaxstroke.preprocess.normalise import NORMALISE
 from jaxstroke.preprocess.reference import Job, Plan
 from jaxstroke.preprocess.shards import make_images
 
 __all__ = ["Prepared", "Table", "load_arrays", "load_table", "places", "prepare"]
 
 FORMAT = 1  # part of every hash: raise it when the same settings would give other records
-CHOICES = {
-    "kind": ("sequence", "volume"),
-    "axis": ("slice", "time"),
-    "dtype": ("int16", "uint8"),
-    "channels": (1, 3),
-    "normalise": tuple(NORMALISE),
-}
 
 
 def prepare(config, cohort, workdir, records_root, images=(), schema=None) -> Prepared:
@@ -63,22 +56,11 @@ def make_plan(config, names) -> Plan:
         raise InputError(f"image '{unknown[0]}' is not in config.images.{nearest(unknown[0], config.images)}")
     settings = {name: config.images[name].to_dict() for name in config.images}
     for name in names:
-        check_settings(name, settings[name])
+        ranges.check_image(f"config.images.{name}", settings[name])  # before a thousand files are read
     first = config.cohort.reference
     registered = [name for name in settings if settings[name]["register"] or name == first]
     order = sorted(registered, key=lambda name: (name != first, settings[name]["normalise"] == "mask", name))
     return Plan(settings, tuple(order) if first else (), float(config.cohort.min_overlap))
-
-
-def check_settings(name: str, settings: dict):
-    """Refuse settings no image could be prepared with, before a thousand files are read."""
-    for key, known in CHOICES.items():
-        if settings[key] not in known:
-            raise InputError(f"images.{name}.{key} is '{settings[key]}'.{nearest(settings[key], known)}")
-    if len(settings["shape"]) != 3 or min(settings["shape"]) < 1 or len(settings["spacing"]) != 3:
-        raise InputError(f"images.{name}: shape and spacing are three numbers (slices, rows, columns), shape at least 1.")
-    if settings["normalise"] == "window" and not settings["window"][1] > settings["window"][0]:
-        raise InputError(f"images.{name}.window {tuple(settings['window'])}: the second value must be the larger one.")
 
 
 def image_digest(plan: Plan, name: str, cohort_digest: str) -> str:

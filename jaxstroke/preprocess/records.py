@@ -16,12 +16,14 @@ import numpy as np
 from array_record.python.array_record_module import ArrayRecordReader, ArrayRecordWriter
 from etils import epath
 
+from jaxstroke.cohort.files import size_and_time
 from jaxstroke.errors import InputError
 
 MAGIC = b"JXS1"
 OPTIONS = "group_size:1,zstd"
 MANIFEST = "manifest.json"
 STALE_SECONDS = 3600.0
+ENTRY = {"name": str, "bytes": int, "units": list}  # what every entry of a shard has
 
 
 def encode(record: dict) -> bytes:
@@ -109,9 +111,15 @@ def read_entry(folder, name: str) -> dict | None:
     """The entry of a shard, or None where there is none that can be read."""
     path = epath.Path(folder) / entry_name(name)
     try:
-        return json.loads(path.read_text()) if path.exists() else None
-    except (ValueError, OSError):
+        entry = json.loads(path.read_text()) if path.exists() else None
+    except (ValueError, RecursionError, OSError):
         return None
+    return entry if is_entry(entry) else None
+
+
+def is_entry(entry, form: dict[str, type] = ENTRY) -> bool:
+    """Whether a value has what every entry of a shard has; form: names and types."""
+    return isinstance(entry, dict) and all(isinstance(entry.get(name), kind) for name, kind in form.items())
 
 
 def read_manifest(folder) -> dict | None:
@@ -119,10 +127,15 @@ def read_manifest(folder) -> dict | None:
     path = epath.Path(folder) / MANIFEST
     if not path.exists():
         return None
+    cure = f"delete the folder {folder} and the records are made again."
     try:
-        return json.loads(path.read_text())
-    except ValueError:
-        raise InputError(f"{path} is not readable json: delete the folder {folder} and the records are made again.") from None
+        manifest = json.loads(path.read_text())
+    except (ValueError, RecursionError, OSError):
+        raise InputError(f"{path} is not readable json: {cure}") from None
+    entries = manifest.get("shards") if isinstance(manifest, dict) else None
+    if not isinstance(entries, list) or not all(map(is_entry, entries)):
+        raise InputError(f"{path} is not as it was written: {cure}")
+    return manifest
 
 
 def write_manifest(folder, manifest: dict):
@@ -131,7 +144,7 @@ def write_manifest(folder, manifest: dict):
     write_text(folder / MANIFEST, json.dumps(manifest, indent=1, allow_nan=False))
     kept = {MANIFEST, *(entry["name"] for entry in manifest["shards"])}
     for path in folder.iterdir():
-        old = ".tmp-" in path.name and time.time() - path.stat().mtime > STALE_SECONDS
+        old = ".tmp-" in path.name and time.time() - size_and_time(path)[1] > STALE_SECONDS
         if old or (path.name.startswith("shard-") and path.name not in kept and ".tmp-" not in path.name):
             path.unlink()
 
@@ -147,7 +160,7 @@ def local_copy(folder) -> epath.Path:
     target.mkdir(parents=True, exist_ok=True)
     for entry in json.loads(manifest.read_text())["shards"]:
         copy = target / entry["name"]
-        if not copy.exists() or copy.stat().length != entry["bytes"]:
+        if not copy.exists() or size_and_time(copy)[0] != entry["bytes"]:
             (folder / entry["name"]).copy(copy, overwrite=True)
     return target
 
@@ -170,7 +183,13 @@ class Records:
 
     def __getitem__(self, position: int) -> dict:
         shard, row = self._place[position]
-        return decode(self._reader(shard).read([row])[0])
+        try:
+            return decode(self._reader(shard).read([row])[0])
+        except InputError:
+            raise
+        except Exception as error:  # whatever the library, or decoding what it gave, finds wrong
+            name = f"{self.folder}/{self.manifest['shards'][shard]['name']}"
+            raise InputError(f"{name} is damaged ({type(error).__name__}): delete the folder and prepare again.") from None
 
     def __getstate__(self):
         return {**self.__dict__, "_readers": {}}

@@ -13,6 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from etils import epath
 
 from jaxstroke import terminal
+from jaxstroke.cohort.files import size_and_time
 from jaxstroke.errors import InputError
 from jaxstroke.preprocess import records
 from jaxstroke.preprocess.patient import Task, fingerprint, prepare_shard
@@ -20,6 +21,7 @@ from jaxstroke.preprocess.reference import Plan
 
 SMALLEST_SHARD = 8  # units: little is lost at a kill, and few cores stay idle at the end
 MOST_SHARDS = 256
+ENTRY = records.ENTRY | {"failures": list, "sources": list, "contents": list, "timed": list}  # of an image's shard
 THREADS = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -53,12 +55,14 @@ def finished_shards(plan: Plan, image: str, folder: str, digest: str, shards: di
     cure = f"delete the folder {folder} and the records are made again, or set cohort.records to another folder."
     if manifest is not None and (manifest.get("digest") != digest or [e["name"] for e in manifest["shards"]] != list(shards)):
         raise InputError(f"The records in {folder} are of other data or settings than this config and table: {cure}")
+    if manifest is not None and not all(records.is_entry(entry, ENTRY) for entry in manifest["shards"]):
+        raise InputError(f"{folder}/{records.MANIFEST} is not as it was written: {cure}")
     entries = {entry["name"]: entry for entry in manifest["shards"]} if manifest else {}
     done = set()
     for name, jobs in shards.items():
         entry = entries.get(name) or records.read_entry(folder, name)
         path = epath.Path(folder) / name
-        whole = entry is not None and path.exists() and path.stat().length == entry["bytes"]
+        whole = records.is_entry(entry, ENTRY) and path.exists() and size_and_time(path)[0] == entry["bytes"]
         whole = whole and entry["units"] == [job.unit for job in jobs]
         if manifest is not None and not whole:
             raise InputError(f"{path} is gone or not as it was written: {cure}")

@@ -47,7 +47,9 @@ def to_channels(picture: np.ndarray, channels: int) -> np.ndarray:
 
 
 def axial_slices(settings: dict, frames: list, grid: volume.Grid, head, reference_head):
-    """Values and inside (n h w 1), index and mask (s,) of a volume as a sequence of axial slices.
+    """Values and inside (n h w 1), place and index and mask (s,) of a volume as a sequence of axial slices.
+
+    place: of the chosen slices among the values, -1 for padding; index: the same among the slices of the grid.
 
     frames: [(array x y z, affine)]; head, reference_head: (n h w) bool on the grid, or None where there is no mask.
     Slices are chosen by the reference's head, so that slice i is the same place in all modules; the mask is the module's own.
@@ -65,22 +67,27 @@ def axial_slices(settings: dict, frames: list, grid: volume.Grid, head, referenc
     index, mask = choose(candidates, settings["shape"][0])
     mask = mask * holds[np.maximum(index, 0)]
     inside = seen if head is None else seen & head
-    return values[..., None], inside[..., None], index, mask.astype(np.float32)
+    return values[..., None], inside[..., None], index, index, mask.astype(np.float32)
 
 
 def time_points(settings: dict, frames: list, grid: volume.Grid, head, reference_head):
-    """Values and inside (t h w 1), index and mask (s,) of a time series: the one slice through the middle of the head, over time.
+    """Values and inside (s h w 1), place, index and mask (s,) of a time series: the one slice through the middle of the head, over time.
 
-    frames: [(array x y z, affine), ...] in order of time; the grid has one slice; head as in `axial_slices`.
+    frames: [(array x y z, affine), ...] in order of time; the grid has one slice; head as in `axial_slices`. index is among the frames.
     """
     index, mask = choose(np.ones(len(frames), bool), settings["shape"][0])
-    values = np.zeros((len(frames), *grid.shape[1:]), np.float32)
+    values = np.zeros((len(index), *grid.shape[1:]), np.float32)
     inside = np.zeros(values.shape, bool)
     shown = True if head is None else head[0]
-    for place in index[index >= 0]:
-        slab, coverage = volume.resample(*frames[place], grid)
+    for place, frame in enumerate(index[index >= 0]):
+        slab, coverage = volume.resample(*frames[frame], grid)
         values[place], inside[place] = slab[0], (coverage[0] > HALF) & shown
-    return values[..., None], inside[..., None], index, mask
+    return values[..., None], inside[..., None], places(index), index, mask
+
+
+def places(index: np.ndarray) -> np.ndarray:
+    """Where the elements of an index are in an array that holds the chosen ones alone: 0, 1, ..., -1 for padding."""
+    return np.where(index >= 0, np.arange(len(index)), -1)
 
 
 def pictures(settings: dict, images: list) -> dict:
@@ -89,28 +96,30 @@ def pictures(settings: dict, images: list) -> dict:
         raise ReadError("it is a picture, but its kind in the config is 'volume'")
     size, channels = settings["shape"], settings["channels"]
     index, mask = choose(np.ones(len(images), bool), size[0])
-    values = np.zeros((len(images), size[1], size[2], channels), np.float32)
+    values = np.zeros((len(index), size[1], size[2], channels), np.float32)
     inside = np.zeros(values.shape, bool)
     matrices = [letterbox(*image.array.shape[:2], size[1:]) for image in images]
-    for place in index[index >= 0]:
-        array, matrix = images[place].array, matrices[place]
+    for place, number in enumerate(index[index >= 0]):
+        array, matrix = images[number].array, matrices[number]
         full = np.iinfo(array.dtype).max if array.dtype.kind == "u" and settings["normalise"] == "photograph" else 1
         rows = volume.averaging_weights(size[1], array.shape[0], matrix[0, 0], matrix[0, 2])
         columns = volume.averaging_weights(size[2], array.shape[1], matrix[1, 1], matrix[1, 2])
-        picture = to_channels(array.astype(np.float32) / full, channels)
+        picture = array.astype(np.float32)
+        picture /= full  # in place: a large photograph takes a gigabyte
+        picture = to_channels(picture, channels)
         values[place] = np.einsum("hr,rcx,wc->hwx", rows, picture, columns, optimize=True)
         inside[place] = ((rows.sum(1)[:, None] * columns.sum(1)) > HALF)[..., None]
     steps = [{"name": "letterbox", "matrices": [m.tolist() for m in matrices]}, {"name": "slices", "index": index.tolist()}]
-    return store(settings, values, inside, index, mask, strip=False) | {
+    return store(settings, values, inside, places(index), mask, strip=False) | {
         "affine": np.eye(4), "shape": list(images[0].array.shape), "transforms": steps, "volume_ml": None, "reference": "",
     }  # fmt: skip
 
 
-def store(settings, values, inside, index, mask, strip: bool) -> dict:
-    """Normalise, choose and quantise: `array` (s h w c), `mask` (s,), `scale`, `offset`. strip: 0 outside the head."""
+def store(settings, values, inside, place, mask, strip: bool) -> dict:
+    """Normalise, choose by `place` and quantise: `array` (s h w c), `mask` (s,), `scale`, `offset`. strip: 0 outside the head."""
     values = normalise.normalise(settings["normalise"], values, inside, settings["window"])
     values = np.where(inside, values, np.float32(0)) if strip else values
-    chosen = take(values, index) * mask[:, None, None, None]
+    chosen = take(values, place) * mask[:, None, None, None]
     array, scale, offset = normalise.quantise(settings["normalise"], chosen, settings["dtype"])
     if array.shape[-1] != settings["channels"]:
         array = np.repeat(array, settings["channels"], axis=-1)

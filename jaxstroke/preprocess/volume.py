@@ -13,6 +13,7 @@ from scipy import ndimage
 from jaxstroke.cohort.readers import ReadError
 
 AXES = ("S", "P", "R")  # the direction in which each stored axis grows
+MOST_SLICES = 2048  # of a volume: a whole body; more is a broken header, and the stored grid would have as many
 STRAIGHT = 0.02  # source voxels a grid may drift off an axis and still count as parallel to it
 
 
@@ -62,6 +63,8 @@ def make_grid(affine: np.ndarray, native_shape, centre: np.ndarray, wanted_mm, s
     for axis in range(3):
         if axis == 0 and wanted_mm[0] <= 0 and shape[0] > 1:
             shape[0] = int(native_shape[0])
+            if shape[0] > MOST_SLICES:
+                raise ReadError(f"it has {shape[0]} axial slices, at most {MOST_SLICES} are read")
             continue
         step[axis] = wanted_mm[axis] / native[axis] if wanted_mm[axis] > 0 else 1.0
         start[axis] = centre[axis] - step[axis] * (shape[axis] - 1) / 2

@@ -7,9 +7,9 @@ import jax
 import numpy as np
 from etils import epath
 
-from jaxstroke import models
+from jaxstroke import hosts, models
 from jaxstroke.feed import plan, resident, stream
-from jaxstroke.training import checkpoint, mesh, optimizer, step
+from jaxstroke.training import checkpoint, mesh, optimizer, published, step
 from jaxstroke.training.begin import Begin
 
 
@@ -23,6 +23,7 @@ class Engine:
     train_step: Any
     forward: Any
     keep_best: Any
+    on_plateau: Any
     parts: tuple[str, ...]
     eval_batch: int
     begin: Begin | None = None
@@ -54,7 +55,7 @@ class Engine:
         found = []
         for batch in self.unaugmented(wide):
             outputs, _ = self.forward(variables, fitted, batch)
-            found.append(jax.tree.map(lambda x: np.asarray(x)[0, 0], outputs))
+            found.append(jax.tree.map(lambda x: x[0, 0], hosts.fetch(outputs)))
         return jax.tree.map(lambda *x: np.concatenate(x)[: len(rows)], *found)
 
     def unaugmented(self, table: np.ndarray):
@@ -76,7 +77,7 @@ def build(config, arrays: dict[str, np.ndarray], fitted_example: dict[str, np.nd
     zeros = np.zeros(devices.shape["run"], np.int32)
     example = feed.example(rows, zeros, zeros)
     example = {name: np.zeros(x.shape[2:], x.dtype) for name, x in example.items() if name != "key"}
-    initial = step.make_initial(model, transform, example, fitted_example)
+    initial = step.make_initial(model, transform, example, fitted_example, config.optimizer.schedule)
     outputs = jax.eval_shape(lambda: model.init_with_output(jax.random.key(0), example, fitted_example, train=False)[0])
     if begin is not None:
         state = jax.eval_shape(initial, 0)
@@ -88,6 +89,7 @@ def build(config, arrays: dict[str, np.ndarray], fitted_example: dict[str, np.nd
         train_step=step.make_train_step(model, transform, devices, config),
         forward=step.make_forward(model, devices, config),
         keep_best=step.make_keep_best(devices),
+        on_plateau=step.make_on_plateau(devices, config),
         parts=tuple(outputs["parts"]) if outputs["parts"] and config.train.stages == "two" else ("network",),
         eval_batch=-(-config.evaluate.batch_size // devices.shape["data"]) * devices.shape["data"],
         begin=begin,
@@ -97,8 +99,8 @@ def build(config, arrays: dict[str, np.ndarray], fitted_example: dict[str, np.nd
 def make_feed(config, arrays: dict[str, np.ndarray], stored: dict[str, stream.Stored], devices: jax.sharding.Mesh):
     """The feed of a cohort: resident where nothing was left on disk."""
     if stored:
-        return stream.Stream(arrays, stored, devices, config.train.augment, config.train.ahead)
-    return resident.Resident(arrays, devices, config.train.augment)
+        return stream.Stream(arrays, stored, devices, published.augment(config), config.train.ahead)
+    return resident.Resident(arrays, devices, published.augment(config))
 
 
 def finished_runs(workdir: epath.Path) -> checkpoint.Finished:

@@ -5,7 +5,7 @@ import pandas as pd
 from etils import epath
 
 from jaxstroke import config as settings
-from jaxstroke import terminal
+from jaxstroke import hosts, terminal
 from jaxstroke import workdir as work
 from jaxstroke.evaluation import calibration, predictions
 from jaxstroke.preprocess import clinical
@@ -40,8 +40,9 @@ def judge(engine: Engine, config, todo: list[runs.Run], numbers: dict[str, dict]
     frame = calibration.add_recalibrated(pd.concat(blocks, ignore_index=True))
     kept["decisions"] = calibration.decisions(frame)
     kept["patients"] = sorted({unit.patient for unit in loaded.units})
-    work.write_json(workdir / "model.json", kept)
-    predictions.write(workdir / "predictions.csv", frame)
+    if hosts.first():
+        work.write_sealed(workdir / "model.json", kept)
+        predictions.write(workdir / "predictions.csv", frame)
     return frame
 
 
@@ -67,13 +68,18 @@ def label_of(loaded, task: str) -> np.ndarray:
 
 
 def columns(loaded, rows: np.ndarray, config) -> list[scores.Score]:
-    """Columns of the table scored as they are: readers, clinical scores, and on synthetic cohorts the true log-odds."""
+    """Columns of the table scored as they are: readers, clinical scores, and on synthetic cohorts the true log-odds.
+
+    The latter are of the primary task's outcome, so tasks on other columns are not scored by them: nobody knows what is attainable there.
+    """
+    outcome, attainable = config.cohort.outcomes, config.evaluate.attainable
     names = dict.fromkeys(name for row in rows for name in loaded.units[row].columns)
     found = []
     for name in names:
         values = np.array([loaded.units[row].columns.get(name) for row in rows], np.float64)
-        for task in config.loss:
-            count = len(config.cohort.outcomes[task][2]) if config.cohort.outcomes[task][1] == "ordinal" else 1
+        told = attainable and (name == attainable or name.startswith(f"{attainable}_without_"))
+        for task in (task for task in config.loss if not told or outcome[task][0] == outcome[config.evaluate.primary][0]):
+            count = len(outcome[task][2]) if outcome[task][1] == "ordinal" else 1
             found.append(scores.Score(f"column:{name}", task, np.repeat(values[:, None], count, 1), ranks=True))
     return found
 

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from etils import epath
 
-from jaxstroke import restart
+from jaxstroke import hosts, restart
 from jaxstroke.errors import InputError, Stopped
 from jaxstroke.feed import plan
 from jaxstroke.training import checkpoint, progress, runs, step
@@ -52,9 +52,11 @@ def train(engine: Engine, config, todo: list[runs.Run], numbers: dict[str, dict]
             if stop():
                 save()
                 raise Stopped
-            losses = validate(engine, state, slots, live, fitted)
+            losses, recalls = validate(engine, state, slots, live, fitted)
             chunk, at = chunk + 1, 0
-            improved = progress.watch(config, engine.parts, slots, losses)
+            improved = progress.watch(config, engine.parts, slots, losses, recalls)
+            if config.optimizer.schedule == "plateau" and not config.train.as_published:
+                state = engine.on_plateau(state, *step.put(progress.epoch_losses(slots, engine.parts), engine.mesh))
             state = engine.keep_best(state, step.put(improved, engine.mesh))
             for place, slot in enumerate(slots):
                 if not slot.run:
@@ -63,14 +65,15 @@ def train(engine: Engine, config, todo: list[runs.Run], numbers: dict[str, dict]
                 bar.say(progress.words(config, todo, live[place], slot, losses[place], timing))
                 slot.sums = {}
             ended = [place for place, slot in enumerate(slots) if slot.run and progress.over(config, slot)]
+            best = hosts.fetch(state["best"]) if ended else None
             for place in ended:
                 slot = slots[place]
-                finished.save(slot.run, jax.tree.map(lambda x, place=place: np.asarray(x)[place], state["best"]))
+                finished.save(slot.run, jax.tree.map(lambda x, place=place: x[place], best))
                 done.add(slot.run)
                 bar.shorten((config.train.epochs - slot.epoch) * progress.steps_of(numbers[slot.run], config))
                 slots[place] = Slot()
             state, slots = refill(engine, state, slots, [run for run in todo if run.id not in done])
-            if ended or time.monotonic() - saved >= config.train.save_seconds:
+            if ended or hosts.decided(time.monotonic() - saved >= config.train.save_seconds):
                 save()
                 saved = time.monotonic()
 
@@ -102,7 +105,7 @@ def refill(engine: Engine, state, slots: list[Slot], waiting: list[runs.Run]):
         run = waiting.pop(0)
         slots[place] = Slot(run=run.id)
         fresh = engine.fresh(run.device_seed)
-        host = jax.tree.map(lambda old, new, place=place: replaced(old, new, place), state, fresh)
+        host = jax.tree.map(lambda old, new, place=place: replaced(old, new, place), hosts.fetch(state), fresh)
         state = step.put(host, engine.mesh)
     return state, slots
 
@@ -149,22 +152,25 @@ def run_epoch(engine, config, state, slots, live, fitted, arrays, at, stop, bar)
         at += 1
         bar.advance(int((table[at - 1] >= 0).any((1, 2)).sum()))
     batches.close()
-    progress.add_sums(slots, jax.device_get(collected))
+    progress.add_sums(slots, hosts.fetch(collected))
     total = timing["wait"] + timing["work"]
     return state, at, {"seconds": time.perf_counter() - began, "wait_share": timing["wait"] / total if total else 0.0}
 
 
-def validate(engine: Engine, state, slots, live, fitted) -> list[dict[str, float | None]]:
-    """Validation loss of every part, a dict a slot."""
+def validate(engine: Engine, state, slots, live, fitted) -> tuple[list[dict[str, float | None]], list[dict[str, tuple]]]:
+    """A dict a slot: validation loss of every part, and by part the counts of `losses.recalls`, {} where they are not asked for."""
     tables = [plan.padded(run.val if run else np.zeros(0, np.int32), engine.eval_batch) for run in live]
-    totals = [Slot() for _ in slots]
+    totals, counts = [Slot() for _ in slots], {}
     wide = np.full((max(map(len, tables)), len(slots), 1, engine.eval_batch), -1, np.int32)
     for place, table in enumerate(tables):
         wide[: len(table), place, 0] = table
     for batch in engine.unaugmented(wide):
         _, sums = engine.forward({"params": state["params"], "stats": state["stats"]}, fitted, batch)
-        progress.add_sums(totals, [jax.tree.map(lambda x: np.asarray(x).sum(1), sums)])
-    return [progress.part_losses(total.sums, engine.parts) for total in totals]
+        sums = jax.tree.map(lambda x: x.sum(1), hosts.fetch(sums))
+        progress.add_sums(totals, [sums["loss"]])
+        counts = jax.tree.map(np.add, counts, sums["recall"]) if counts else sums.get("recall", {})
+    recalls = [jax.tree.map(lambda x, place=place: x[place], counts) for place in range(len(slots))]
+    return [progress.part_losses(total.sums, engine.parts) for total in totals], recalls
 
 
 def stack(trees: list):

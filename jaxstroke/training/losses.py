@@ -49,6 +49,21 @@ def terms(outputs: dict, batch: dict, fitted: dict, loss, joint: bool) -> dict[s
     return found
 
 
+def recalls(outputs: dict, batch: dict, task: str, joint: bool) -> dict[str, tuple[jax.Array, jax.Array]]:
+    """`{part: (right, all)}`, each `levels`: rows of every true level (0 and 1 of a binary task), and those of them predicted right.
+
+    The predicted level is the number of logits above 0, as the haemorrhage paper decodes it.
+    """
+    found = {}
+    for part, values in parts_of(outputs, joint).items():
+        logits = values["logits"][task]
+        levels = jnp.arange(logits.shape[-1] + 1)
+        true = (batch[f"label/{task}"][:, None] == levels) * row_weights(batch, task, values["present"])[:, None]
+        predicted = (logits > 0).sum(-1)[:, None] == levels
+        found[part] = ((true * predicted).sum(0), true.sum(0))
+    return found
+
+
 def ratio(numerator: jax.Array, denominator: jax.Array) -> jax.Array:
     """Their quotient, 0 where nothing was counted."""
     return jnp.where(denominator > 0, numerator / jnp.where(denominator > 0, denominator, 1.0), 0.0)

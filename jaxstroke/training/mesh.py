@@ -3,6 +3,7 @@
 import jax
 from jax.sharding import AxisType
 
+from jaxstroke import hosts
 from jaxstroke.errors import InputError
 
 AXES = ("run", "data", "space")
@@ -19,6 +20,11 @@ def make(device) -> jax.sharding.Mesh:
     if not 0 < used <= available:
         raise InputError(
             f"config.device asks for run {device.run} x data {data} x space {device.space} = {used} devices; this machine has {available}"
+        )
+    if hosts.count() > 1 and (device.processes == 1 or used < available):
+        raise InputError(
+            f"this is one of {hosts.count()} processes with {available} devices: start the same command in each, with "
+            "config.device.processes = 0 and all devices in use"
         )
     shape = (device.run, data, device.space)
     return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * 3, devices=jax.devices()[:used])

@@ -8,6 +8,7 @@ import jax
 from etils import epath
 
 from jaxstroke import config as settings
+from jaxstroke import hosts
 from jaxstroke import workdir as work
 from jaxstroke.cohort import splits, table
 from jaxstroke.errors import InputError
@@ -15,7 +16,7 @@ from jaxstroke.evaluation import report
 from jaxstroke.feed import load
 from jaxstroke.preprocess import prepare
 from jaxstroke.training import engine as engines
-from jaxstroke.training import judge, loop, runs
+from jaxstroke.training import judge, loop, runs, summary
 from jaxstroke.training.begin import Begin
 
 logger = logging.getLogger("jaxstroke")
@@ -32,15 +33,6 @@ def read_and_prepare(config, workdir: epath.Path):
         units = tuple(unit for unit in cohort.units if unit.unit not in left)
         cohort = dataclasses.replace(cohort, units=units, flow=(*cohort.flow[:-1], ("no usable image", -len(left)), ("used", len(units))))
     return cohort, prepared
-
-
-def summary(config, cohort, loaded) -> dict:
-    """`cohort.json`: flow of patients and missing values for the report."""
-    arrays = loaded.arrays
-    missing = {name: int((~arrays[f"images_mask/{name}"].any(1)).sum()) for name in settings.image_names(config)}
-    known = arrays["clinical_mask"][:, list(loaded.schema.first)]
-    missing |= dict(zip(loaded.schema.variables, (len(known) - known.sum(0)).astype(int).tolist(), strict=True))
-    return {"flow": [list(line) for line in cohort.flow], "missing": missing, "n": len(cohort.units)}
 
 
 def prepare_only(config, workdir: epath.Path):
@@ -62,6 +54,20 @@ class Ready:
 
 def make_ready(config, workdir: epath.Path, begin: Begin | None = None) -> Ready:
     """Everything from the config to compiled functions. `run.json` is written last, when nothing can be refused any more."""
+    cohort, prepared, folds, hashes = hosts.in_turn(lambda: on_disk(config, workdir, begin))
+    hosts.check_same(hashes)
+    loaded = load.load(config, cohort, prepared)
+    todo = runs.make_runs(config, folds, loaded.index)
+    numbers = {run.id: runs.fitted(run, loaded.schema, loaded.arrays, config) for run in todo}
+    engine = engines.build(config, loaded.arrays, numbers[todo[0].id], loaded.stored, begin)
+    if hosts.first():
+        summary.write(config, cohort, loaded, workdir)
+        work.write(workdir, config, [str(device) for device in jax.devices()], hashes)
+    return Ready(loaded, todo, numbers, engine)
+
+
+def on_disk(config, workdir: epath.Path, begin: Begin | None = None):
+    """(cohort, prepared records, folds, hashes of all of them), made where they are not there; what the workdir was begun with."""
     work.check_same(workdir, config)
     workdir.mkdir(parents=True, exist_ok=True)
     cohort, prepared = read_and_prepare(config, workdir)
@@ -70,13 +76,7 @@ def make_ready(config, workdir: epath.Path, begin: Begin | None = None) -> Ready
     if begin is not None:
         hashes["init_from"] = begin.digest
     check_hashes(workdir, hashes)
-    loaded = load.load(config, cohort, prepared)
-    work.write_json(workdir / "cohort.json", summary(config, cohort, loaded))
-    todo = runs.make_runs(config, folds, loaded.index)
-    numbers = {run.id: runs.fitted(run, loaded.schema, loaded.arrays, config) for run in todo}
-    engine = engines.build(config, loaded.arrays, numbers[todo[0].id], loaded.stored, begin)
-    work.write(workdir, config, [str(device) for device in jax.devices()], hashes)
-    return Ready(loaded, todo, numbers, engine)
+    return cohort, prepared, folds, hashes
 
 
 def check_hashes(workdir: epath.Path, hashes: dict[str, str]):
@@ -101,7 +101,7 @@ def train(config, workdir: epath.Path, stop, begin: Begin | None = None):
     if begin is not None:
         logger.warning("every run begins from %s: it must not have been trained on patients of this cohort", begin.source)
     stop.training = True
-    loop.train(ready.engine, config, ready.todo, ready.numbers, ready.loaded.arrays, workdir, stop)
+    loop.train(ready.engine, config, ready.todo, ready.numbers, ready.loaded.arrays, workdir, hosts.Together(stop))
     stop.training = False
     finish(config, workdir, ready)
     logger.info("done in %.0f s", time.monotonic() - began)
@@ -109,20 +109,28 @@ def train(config, workdir: epath.Path, stop, begin: Begin | None = None):
 
 def evaluate(config, workdir: epath.Path):
     """Judge and report again from the finished networks of a workdir."""
+    hosts.in_turn(lambda: check_trained(workdir))
+    ready = make_ready(config, workdir)
+    hosts.in_turn(lambda: check_trained(workdir, ready.todo))
+    finish(config, workdir, ready)
+
+
+def check_trained(workdir: epath.Path, todo: list[runs.Run] | tuple = ()):
+    """Refuse a workdir without a run, or without one of its networks; of several processes the first has the workdir."""
+    if not hosts.first():
+        return
     if work.read(workdir) is None:
         raise InputError(f"{workdir} holds no trained run: train first with --mode train")
-    ready = make_ready(config, workdir)
-    lacking = [run.id for run in ready.todo if not (workdir / "networks" / run.id).exists()]
+    lacking = [run.id for run in todo if not (workdir / "networks" / run.id).exists()]
     if lacking:
-        raise InputError(
-            f"{workdir} is not trained to the end ({len(lacking)} of {len(ready.todo)} networks are missing): run --mode train"
-        )
-    finish(config, workdir, ready)
+        raise InputError(f"{workdir} is not trained to the end ({len(lacking)} of {len(todo)} networks are missing): run --mode train")
 
 
 def finish(config, workdir: epath.Path, ready: Ready):
     """predictions.csv, model.json, metrics.json, report.html."""
     judge.judge(ready.engine, config, ready.todo, ready.numbers, ready.loaded, workdir)
+    if not hosts.first():
+        return
     logger.info("metrics, %d bootstrap samples", config.evaluate.bootstrap)
     metrics = report.write_metrics(workdir)
     print(report.console_table(metrics))

@@ -123,4 +123,20 @@ def schedule(settings, step: jax.Array, total: jax.Array) -> jax.Array:
 SHAPES = {
     "constant": lambda progress: jnp.ones_like(progress),
     "cosine": lambda progress: 0.5 * (1 + jnp.cos(jnp.pi * jnp.minimum(progress, 1.0))),
+    "plateau": lambda progress: jnp.ones_like(progress),  # times `plateau`'s scale, which hangs on the losses met
 }
+BETTER = 1e-4  # share by which a loss must be below the best to count as better: PyTorch's default
+
+
+def plateau_start() -> dict[str, jax.Array]:
+    """scale: factor of the learning rate; best: lowest loss so far; bad: losses since."""
+    return {"scale": jnp.ones(()), "best": jnp.full((), jnp.inf), "bad": jnp.zeros((), jnp.int32)}
+
+
+def plateau(settings, state: dict[str, jax.Array], loss: jax.Array) -> dict[str, jax.Array]:
+    """PyTorch's `ReduceLROnPlateau(mode="min")`: a lower rate after more than `plateau_patience` losses without a better one."""
+    better = loss < state["best"] * (1 - BETTER)
+    bad = jnp.where(better, 0, state["bad"] + 1)
+    worn = bad > settings.plateau_patience
+    scale = jnp.where(worn, state["scale"] * settings.plateau_factor, state["scale"])
+    return {"scale": scale, "best": jnp.where(better, loss, state["best"]), "bad": jnp.where(worn, 0, bad)}

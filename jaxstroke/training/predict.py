@@ -24,15 +24,17 @@ logger = logging.getLogger("jaxstroke")
 def predict(config, workdir: epath.Path, cohort_table: str, output: str):
     """Score patients without outcomes by the ensemble of the folds: `--cohort new.csv`, or the config's recipe on another root."""
     written = work.read(workdir)
-    if written is None or not (workdir / "model.json").exists():
+    if written is None:
         raise InputError(f"{workdir} holds no trained run: train first with --mode train")
+    if not (workdir / "model.json").exists():
+        raise InputError(f"{workdir} has no model.json: it is not trained to the end, or the file was lost; --mode train writes it")
     work.check_same(workdir, config)
     if cohort_table:
         with config.unlocked():
             config.cohort.recipe, config.cohort.table = "table", cohort_table
     elif all(config.cohort[key] == written["config"]["cohort"][key] for key in ("root", "table")):
         raise InputError("predict needs new patients: --cohort new.csv, or --config.cohort.root=FOLDER for a public cohort's recipe")
-    kept = work.read_json(workdir / "model.json")
+    kept = work.read_sealed(workdir / "model.json", f"--mode evaluate --workdir {workdir} writes it again")
     folder = workdir / "external" / work.digest([str(work.absolute(path)) for path in (config.cohort.table, config.cohort.root)])[:12]
     folder.mkdir(parents=True, exist_ok=True)
     loaded = new_patients(config, workdir, folder, clinical.from_json(kept["schema"]))

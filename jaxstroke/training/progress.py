@@ -39,8 +39,11 @@ def part_losses(sums: dict[str, tuple[float, float]], parts: tuple[str, ...]) ->
     return found
 
 
-def watch(config, parts, slots: list[Slot], losses) -> dict[str, np.ndarray]:
-    """Smooth the validation losses, note improvements: {part: `run` bool}. A loss that is not finite stops the program."""
+def watch(config, parts, slots: list[Slot], losses, recalls) -> dict[str, np.ndarray]:
+    """Smooth what `train.watch` names, note improvements: {part: `run` bool}. A loss that is not finite stops the program.
+
+    losses, recalls: of validation, by slot; see `loop.validate`.
+    """
     improved = {part: np.zeros(len(slots), bool) for part in parts}
     for place, (slot, values) in enumerate(zip(slots, losses, strict=True)):
         if not slot.run:
@@ -55,6 +58,8 @@ def watch(config, parts, slots: list[Slot], losses) -> dict[str, np.ndarray]:
                         "config.optimizer.learning_rate or config.train.dtype=float32"
                     )
             value = values[part] if values[part] is not None else training[part]  # no validation patient has this module
+            if config.train.watch == "balanced_accuracy":
+                value = missed(*recalls[place][part])
             if value is None:
                 continue
             past = slot.watched.get(part, value)
@@ -63,6 +68,18 @@ def watch(config, parts, slots: list[Slot], losses) -> dict[str, np.ndarray]:
                 slot.best[part], slot.best_epoch[part] = slot.watched[part], slot.epoch
                 improved[part][place] = True
     return improved
+
+
+def missed(right: np.ndarray, all_rows: np.ndarray) -> float | None:
+    """1 - balanced accuracy from counts of every true level; None without a row."""
+    there = all_rows > 0
+    return float(1 - (right[there] / all_rows[there]).mean()) if there.any() else None
+
+
+def epoch_losses(slots: list[Slot], parts) -> tuple[np.ndarray, np.ndarray]:
+    """(`run` training loss of the epoch, `run` whether there is one)."""
+    known = [[value for value in part_losses(slot.sums, parts).values() if value is not None] for slot in slots]
+    return np.array([sum(values) for values in known], np.float32), np.array([bool(values) for values in known])
 
 
 def over(config, slot: Slot) -> bool:

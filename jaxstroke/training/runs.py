@@ -6,6 +6,7 @@ import numpy as np
 
 from jaxstroke.feed import plan
 from jaxstroke.preprocess import clinical
+from jaxstroke.training import published
 
 
 @dataclass(frozen=True)
@@ -70,8 +71,7 @@ def fitted(run: Run, schema: clinical.Schema, arrays: dict[str, np.ndarray], con
         cuts = np.arange(len(value)) if rule == "ordinal" else np.zeros(1)
         numbers[f"prior/{task}"] = ((labels[:, None] > cuts).sum(0) + 0.5).astype(np.float32) / (len(labels) + 1)
         numbers[f"class_weight/{task}"] = class_weights(labels, config.train.imbalance, rule)
-        balanced = rule != "ordinal" and config.train.imbalance != "none"
-        numbers[f"logit_shift/{task}"] = np.float32(prior_shift(labels) if balanced else 0.0)
+        numbers[f"logit_shift/{task}"] = prior_shift(run, arrays, config, task, cuts)
     steps = len(epoch_rows(run, 0, arrays, config))
     numbers["total_steps"] = np.asarray(steps * config.train.epochs, np.int32)
     return numbers
@@ -85,13 +85,34 @@ def class_weights(labels: np.ndarray, imbalance: str, rule: str) -> np.ndarray:
     return (len(labels) / (2 * counts)).astype(np.float32)
 
 
-def prior_shift(labels: np.ndarray) -> float:
-    """log(positives / negatives) of the training labels: what a network trained on balanced classes must add to its logit."""
-    positive, negative = (labels > 0.5).sum(), (labels < 0.5).sum()
-    return float(np.log(positive / negative)) if min(positive, negative) else 0.0
+def prior_shift(run: Run, arrays: dict[str, np.ndarray], config, task: str, cuts: np.ndarray) -> np.ndarray:
+    """`k`: what a task's logits must be moved by, since training saw another prevalence than the patients have.
+
+    Class weights balance every binary task by itself; oversampling balances the primary one, and moves the others with it.
+    """
+    labels = labels_of(run, arrays, task)
+    rule = config.cohort.outcomes[task][1]
+    if config.train.imbalance == "none" or config.train.as_published or (config.train.imbalance == "weights" and rule == "ordinal"):
+        return np.zeros(len(cuts), np.float32)
+    balanced = labels_of(run, arrays, config.evaluate.primary) if config.train.imbalance == "oversample" else labels
+    seen = plan.frequencies(balanced)
+    known = ~np.isnan(labels)
+    above = labels[known, None] > cuts
+    shift = log_odds(above, np.ones(len(above))) - log_odds(above, seen[known])
+    return np.where(np.isfinite(shift), shift, 0.0).astype(np.float32)
+
+
+def log_odds(above: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """`n k, n -> k`; infinite or NaN where all rows are on one side."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.log(weights @ above) - np.log(weights @ ~above)
 
 
 def epoch_rows(run: Run, epoch: int, arrays: dict[str, np.ndarray], config) -> np.ndarray:
     """The epoch's rows, `steps rows-an-update`, padded with -1."""
     balance = labels_of(run, arrays, config.evaluate.primary) if config.train.imbalance == "oversample" else None
-    return plan.epoch_rows(run.train, config.train.batch_size * config.train.accumulation, (*run.key, epoch), balance)
+    width = config.train.batch_size * config.train.accumulation
+    if config.train.as_published:
+        rows = plan.shuffled(run.train, (*run.key, epoch), balance)
+        return published.grouped(rows, config.train.batch_size, config.train.accumulation)
+    return plan.epoch_rows(run.train, width, (*run.key, epoch), balance)

@@ -11,16 +11,18 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec as P
 
-from jaxstroke.training import losses, optimizer
+from jaxstroke import hosts
+from jaxstroke.training import losses, optimizer, published
 
 RUN, ROWS = P("run"), P("run", None, "data")
 
 
-def make_initial(model, transform, example: dict, fitted: dict):
+def make_initial(model, transform, example: dict, fitted: dict, schedule: str = "constant"):
     """A jitted `initial(seed, begin=None) -> state` of one run, without the run axis. example, fitted: of one run, any number of rows.
 
     begin: variables to begin from, instead of random ones of the seed.
-    The state: `params`, `stats` (running statistics, {} without), `opt`, `step`, and `best` (params and stats of every part's best epoch).
+    The state: `params`, `stats` (running statistics, {} without), `opt`, `step`, `best` (params and stats of every part's best epoch),
+    and with that schedule `plateau`.
     """
 
     @jax.jit
@@ -28,7 +30,8 @@ def make_initial(model, transform, example: dict, fitted: dict):
         variables = model.init(jax.random.key(seed), example, fitted, train=False) if begin is None else begin
         params, stats = variables["params"], variables.get("batch_stats", {})
         best = jax.tree.map(jnp.copy, {"params": params, "stats": stats})
-        return {"params": params, "stats": stats, "opt": transform.init(params), "step": jnp.zeros((), jnp.int32), "best": best}
+        state = {"params": params, "stats": stats, "opt": transform.init(params), "step": jnp.zeros((), jnp.int32), "best": best}
+        return state | ({"plateau": optimizer.plateau_start()} if schedule == "plateau" else {})
 
     return initial
 
@@ -47,11 +50,14 @@ def make_train_step(model, transform, mesh, config):
         def updated(old):
             directions, opt = transform.update(gradients, old["opt"], old["params"])
             rate = optimizer.schedule(config.optimizer, old["step"], fitted["total_steps"])
-            params = jax.tree.map(lambda p, d: p - rate * d, old["params"], directions)
-            return {"params": params, "stats": stats, "opt": opt, "step": old["step"] + 1}
+            new = {"stats": stats, "opt": opt, "step": old["step"] + 1}
+            if "plateau" in old:
+                rate = rate * old["plateau"]["scale"]
+                new["plateau"] = published.plateau(config, old["plateau"], sums)
+            return new | {"params": jax.tree.map(lambda p, d: p - rate * d, old["params"], directions)}
 
         any_valid = jax.lax.psum(batch["weight"].sum(), "data") > 0
-        moving = {name: state[name] for name in ("params", "stats", "opt", "step")}
+        moving = {name: part for name, part in state.items() if name != "best"}
         return {"best": state["best"]} | only_if(any_valid, updated, moving), sums
 
     return mapped(one_run, mesh, in_specs=(RUN, RUN, ROWS), out_specs=RUN, donate=0)
@@ -74,14 +80,15 @@ def make_objective(model, state, fitted, batch, config):
     sums: {"<part>/<task>": (numerator, denominator)} over all devices. Inside shard_map only.
     """
     joint = config.train.stages == "joint"
-    one = batch["weight"].shape[0] == 1  # a single micro-batch counts its own denominators
-    totals = None if one else micro_totals(model, state, fitted, batch, config.loss, joint)
+    # A single micro-batch counts its own denominators.
+    own = batch["weight"].shape[0] == 1 or config.train.as_published
+    totals = None if own else micro_totals(model, state, fitted, batch, config.loss, joint)
 
     def objective(params, stats, micro):
         variables = {"params": params} | ({"batch_stats": stats} if stats else {})
         outputs, new = model.apply(variables, micro, fitted, train=True, mutable=["batch_stats"])
         sums = jax.lax.psum(losses.terms(outputs, micro, fitted, config.loss, joint), "data")
-        counted = totals or {name: denominator for name, (_, denominator) in sums.items()}
+        counted = totals or {name: published.share(config) * denominator for name, (_, denominator) in sums.items()}
         loss = sum(losses.ratio(numerator, counted[name]) for name, (numerator, _) in sums.items())
         return loss, (new.get("batch_stats", {}), sums)
 
@@ -121,9 +128,10 @@ def accumulated(objective, params, stats, batch) -> tuple:
 
 
 def make_forward(model, mesh, config):
-    """A jitted `forward(variables, fitted, batch) -> outputs, terms` in evaluation mode; outputs keep their rows, terms are summed.
+    """A jitted `forward(variables, fitted, batch) -> outputs, sums` in evaluation mode; outputs keep their rows.
 
-    variables: {"params", "stats"} with a leading run axis; outputs: {"logits", "parts"}, leading axes `run accumulation b`.
+    variables: {"params", "stats"} with a leading run axis; outputs: {"logits", "parts"}, leading axes `run accumulation b`; sums: {"loss":
+    terms as in `make_train_step`, and where `train.watch` asks for it "recall"}, leading axes `run accumulation`.
     """
     joint = config.train.stages == "joint"
 
@@ -133,8 +141,10 @@ def make_forward(model, mesh, config):
             outputs = shifted(plain, fitted)
             # Validation patients are as they come: after oversampling judged at their own prevalence, with class weights as trained.
             judged = outputs if config.train.imbalance == "oversample" else plain
-            sums = jax.lax.psum(losses.terms(judged, one, fitted, config.loss, joint), "data")
-            return {"logits": outputs["logits"], "parts": outputs["parts"]}, sums
+            found = {"loss": losses.terms(judged, one, fitted, config.loss, joint)}
+            if config.train.watch == "balanced_accuracy":
+                found["recall"] = losses.recalls(judged, one, config.evaluate.primary, joint)
+            return {"logits": outputs["logits"], "parts": outputs["parts"]}, jax.lax.psum(found, "data")
 
         return jax.lax.map(micro, batch)
 
@@ -149,6 +159,16 @@ def shifted(outputs: dict, fitted: dict) -> dict:
 
     parts = {name: part | {"logits": move(part["logits"])} for name, part in outputs["parts"].items()}
     return outputs | {"logits": move(outputs["logits"]), "parts": parts}
+
+
+def make_on_plateau(mesh, config):
+    """A jitted `on_plateau(state, loss, live) -> state`: the learning rate after an epoch. loss: `run`; live: `run` bool."""
+
+    def one_run(state, loss, live):
+        new = optimizer.plateau(config.optimizer, state["plateau"], loss)
+        return state | {"plateau": jax.tree.map(lambda a, b: jnp.where(live, a, b), new, state["plateau"])}
+
+    return mapped(one_run, mesh, in_specs=(RUN, RUN, RUN), out_specs=RUN, donate=0)
 
 
 def make_keep_best(mesh):
@@ -184,4 +204,4 @@ def mapped(one_run, mesh, in_specs, out_specs, donate: int | None = None):
 
 def put(tree, mesh):
     """Host arrays with a leading run axis onto the mesh."""
-    return jax.device_put(jax.tree.map(np.asarray, tree), jax.NamedSharding(mesh, RUN))
+    return hosts.put(jax.tree.map(np.asarray, tree), jax.NamedSharding(mesh, RUN))

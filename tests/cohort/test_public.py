@@ -55,7 +55,7 @@ def test_soop_without_outcomes_or_files(tmp_path):
     assert set(frame["lesion"]) == {""}
 
 
-@pytest.mark.parametrize("recipe", ["soop", "ist"])
+@pytest.mark.parametrize("recipe", ["soop", "ist", "csic_ich", "medmnist3d"])
 def test_a_folder_that_is_not_there_says_how_to_point_at_it(tmp_path, recipe):
     config = settings.base()
     config.cohort.recipe = recipe

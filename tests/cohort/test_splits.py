@@ -110,6 +110,15 @@ def test_official_parts_and_a_patient_in_two_of_them():
         make_splits(make_config(kind="official", column="part"), make_cohort(split=lambda patient: "holdout"))
 
 
+def test_without_official_test_rows_those_of_validation_are_tested():
+    cohort = make_cohort(split=lambda patient: "val" if patient % 4 == 3 else "train")
+    (fold,) = make_splits(make_config(kind="official", column="part", inner_folds=0), cohort)
+    assert patients(fold.test) == {f"p{p}" for p in range(3, 80, 4)}
+    assert patients(fold.val) and patients(fold.train) | patients(fold.val) == {f"p{p}" for p in range(80) if p % 4 != 3}
+    with pytest.raises(InputError, match="no row 'test'"):
+        make_splits(make_config(kind="official", column="part"), make_cohort(split=lambda patient: "train"))
+
+
 def test_temporal_tests_on_the_last():
     cohort = make_cohort(split=lambda patient: f"2020-{1 + patient % 12:02d}-{1 + patient // 12:02d}")
     dates = {unit.unit: unit.split for unit in cohort.units}
@@ -194,6 +203,13 @@ def move_study(folds):
         (lambda folds: folds[0].pop("test"), "splits.json"),
         (lambda folds: folds.append(folds[0]), "twice"),
         (lambda folds: folds.clear(), "no folds"),
+        (lambda folds: folds.pop(), "has 3 folds, but config.split.folds = 4"),
+        (lambda folds: folds[1].update(trian=[]), "fold 2 of the file: 'trian' is unknown. Did you mean 'train'"),
+        (lambda folds: folds[1].update(fold="1"), "fold 2 of the file: 'fold' must be a whole number"),
+        (lambda folds: folds[1].update(fold=-1), "fold 2 of the file: 'fold' must be a whole number"),
+        (lambda folds: folds[1].update(train="p1/0"), "part 'train' must be a list of ids"),
+        (lambda folds: folds[0]["inner"][1].pop("holdout"), "fold 1 of the file, inner 1 has no 'holdout'"),
+        (lambda folds: folds[0].update(inner={}), "'inner' must be a list"),
     ],
 )
 def test_wrong_edits_are_refused(tmp_path, change, words):

@@ -86,6 +86,33 @@ def test_prediction_is_not_stopped_by_a_wrong_outcome(config, tmp_path):
     assert [unit.labels["poor"] for unit in read(config, tmp_path, labelled=False).units] == [None, 1.0]
 
 
+def test_subgroups_are_levels_numbers_and_the_centre(config, tmp_path):
+    """Clinical columns as they were read, others as cells unless they are cut; the centre is always among them."""
+    config.evaluate.subgroups = ("sex", "age", "score", "visit")
+    config.evaluate.subgroup_bounds = ConfigDict({"score": (0.5,)})
+    write(config, rows=(*ROWS[:3], ROWS[3].replace("55.5", "155")))
+    first, _, last = read(config, tmp_path).units
+    assert first.subgroups == {"sex": "F", "age": 70.0, "score": 0.2, "visit": "1", "centre": "A"}
+    assert last.subgroups == {"sex": "X", "age": None, "score": 0.9, "visit": "1", "centre": None}
+
+
+def test_a_subgroup_column_that_is_not_there_is_named_but_not_needed_to_predict(config, tmp_path):
+    config.evaluate.subgroups = ("sex", "scor")
+    write(config)
+    refused(config, tmp_path, "no column 'scor'", "config.evaluate.subgroups", "leave it out", "'score'")
+    assert all(unit.subgroups == {} for unit in read(config, tmp_path, labelled=False).units)
+
+
+def test_a_number_of_a_subgroup_out_of_range_is_missing_and_noted(config, tmp_path):
+    config.evaluate.subgroups = ("visit",)
+    config.evaluate.subgroup_bounds = ConfigDict({"visit": (2,)})
+    config.cohort.ranges = ConfigDict({"mrs": (0, 6), "visit": (0, 1)})
+    write(config)
+    cohort = read(config, tmp_path)
+    assert [unit.subgroups["visit"] for unit in cohort.units] == [1.0, None, 1.0]
+    assert cohort.notes == (("visit outside its range, taken as missing", 1),)
+
+
 def test_incomplete_patients_are_counted_once_at_the_first_reason(config, tmp_path):
     config.cohort.complete = ("dwi", "nihss", "flair")
     write(config)
@@ -111,6 +138,7 @@ def test_clinical_value_out_of_range_is_missing_and_noted(config, tmp_path):
         (("mrs", "==", 6), [0, 0, 1]),
         (("mrs", "in", (2, 6)), [0, 1, 1]),
         (("mrs", "ordinal", (3, 6)), [1, 0, 2]),
+        (("mrs", "ordinal", (6, 3)), [1, 2, 0]),
         (("sex", "==", "F"), [1, 1, 0]),
         (("sex", "in", ("X", "Y")), [0, 0, 1]),
     ],
@@ -125,7 +153,7 @@ def test_rules(config, tmp_path, outcome, expected):
     ("outcome", "word"),
     [
         (("mrs", "over", 2), "over"),
-        (("mrs", "ordinal", (2, 1)), "rise"),
+        (("mrs", "ordinal", (2, 1, 3)), "rise"),
         (("mrs", ">", "2"), "number"),
         (("mrs", ">"), "column, rule, value"),
     ],

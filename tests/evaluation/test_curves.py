@@ -31,6 +31,43 @@ def test_net_benefit_by_hand():
     assert benefit[near_half] == pytest.approx((1 - odds) / 3)
 
 
+def test_operating_points_are_the_rates_and_the_net_benefit(parts):
+    """At a threshold that is also one of `THRESHOLDS`, and by hand."""
+    found = curves.operating_points(parts, "score", (0.5, float(curves.THRESHOLDS[10])))
+    assert found[1]["benefit"] == pytest.approx(curves.net_benefit(parts, "score")[10])
+    score, label = np.concatenate([part.score for part in parts]), np.concatenate([part.label for part in parts])
+    assert found[0]["sensitivity"] == pytest.approx((score >= 0.5)[label == 1].mean())
+    assert found[0]["npv"] == pytest.approx((label == 0)[score < 0.5].mean()) and found[0]["called"] == pytest.approx((score >= 0.5).mean())
+    assert curves.operating_points(parts, "recalibrated", (0.5,)) is None
+
+
+def test_the_histogram_counts_every_patient_once(simulated):
+    parts = tasks_of(simulated(patients=100, repeats=2, seeds=2))["poor"].models["network"][""]
+    edges, without, having = curves.histogram(parts, "score")
+    events = len({unit for part in parts for unit in part.unit[part.label == 1]})
+    assert len(edges) == 21 and having.sum() == events and without.sum() == 100 - events
+
+
+def test_predictions_by_outcome_lie_where_the_predictions_lie(simulated):
+    cuts = tasks_of(simulated(patients=200))["poor"].models["network"]
+    groups, edges = curves.by_outcome(cuts, {0: "without", 1: "with"}, score=False)
+    score, label = (np.concatenate([getattr(part, name) for part in cuts[""]]) for name in ("score", "label"))
+    for outcome, group in enumerate(groups):
+        assert group["shares"].sum() == pytest.approx(1) and group["n"] == (label == outcome).sum()
+        np.testing.assert_allclose(group["quartiles"], np.percentile(score[label == outcome], [25, 50, 75]))
+    assert edges[0] == 0 and edges[-1] == 1
+
+
+def test_predictions_by_level_are_expected_levels_and_few_patients_are_not_drawn(simulated):
+    frame = simulated(patients=200, ordinal=True)
+    lowest = sorted(set(frame.loc[(frame["task"] == "mrs") & (frame["label"] == 0), "unit_id"]))
+    cuts = tasks_of(frame[~frame["unit_id"].isin(lowest[4:])])["mrs"].models["network"]
+    groups, edges = curves.by_outcome(cuts, {level: str(level) for level in range(4)}, score=False)
+    assert (groups[0]["n"], groups[0]["shares"], groups[0]["quartiles"]) == (4, None, None) and edges[-1] == 3
+    medians = [group["quartiles"][1] for group in groups[1:]]
+    assert medians == sorted(medians)
+
+
 def test_wilson_by_hand():
     low, high = curves.wilson(0.5, 100)
     assert (low, high) == (pytest.approx(0.4038, abs=1e-4), pytest.approx(0.5962, abs=1e-4))

@@ -1,3 +1,4 @@
+import hashlib
 import json
 import re
 import xml.etree.ElementTree as tree
@@ -7,7 +8,10 @@ import pytest
 from jaxstroke.errors import InputError
 from jaxstroke.evaluation import predictions, report
 
-SECTIONS = ("headline", "models", "roc", "calibration", "thresholds", "learning", "patients", "missing", "failures", "methods", "config")
+SECTIONS = (
+    "summary", "patients", "missing", "failures", "models", "paired", "curves", "roc", "calibration", "decision", "distributions",
+    "thresholds", "subgroups", "learning", "methods", "reproducibility", "config", "tripod",
+)  # fmt: skip
 
 
 def workdir(folder, frame, attainable=""):
@@ -22,7 +26,13 @@ def workdir(folder, frame, attainable=""):
 def add_optional(folder):
     line = {"run": "r0-f0-s0", "step": 3, "train_loss": {"dwi": 0.7}, "val_loss": {"dwi": 0.8}}
     (folder / "metrics.jsonl").write_text("".join(json.dumps(line | {"epoch": epoch}) + "\n" for epoch in range(4)))
-    (folder / "cohort.json").write_text(json.dumps({"flow": [["rows in the table", 80], ["used", 60]], "missing": {"bmi": 6}, "n": 60}))
+    numbers = {"all": [60, 61.0, 70.0, 80.0], "without": [35, 60.0, 69.0, 78.0], "with": [25, 65.0, 72.0, 81.0]}
+    cohort = {"flow": [["rows in the table", 80], ["incomplete: age", -20], ["used", 60]], "missing": {"bmi": 6, "age": 0}, "n": 60}
+    cohort["characteristics"] = [{"name": "age", "numbers": numbers}]
+    (folder / "cohort.json").write_text(json.dumps(cohort))
+    names = {"sex": "FM", "age": "<≥"}
+    groups = [f"{number:03d},{column},{group}" for column, pair in names.items() for number, group in enumerate(pair * 30)]
+    (folder / "subgroups.csv").write_text("\n".join(["unit_id,column,group", *groups]) + "\n")
     (folder / "prepare_report.csv").write_text("patient_id,image,path,reason\n007,dwi,scans/<b>.nii,truncated\n")
 
 
@@ -32,7 +42,8 @@ def test_one_file_without_outside_resources(tmp_path, simulated):
     page = report.write_report(folder).read_text()
     for section in SECTIONS:
         assert f'id="{section}"' in page
-    assert not re.search(r"<script|<link|<img|@import|url\(|src=|https?://", page)
+    assert not re.search(r"<script|<img|@import|url\(|src=|https?://", page)
+    assert re.findall(r"<link[^>]*>", page) == ['<link rel="icon" href="data:,">']
     assert "not a medical device" in page and "mrs &gt; 2" in page and "rows in the table" in page
     assert "scans/&lt;b&gt;.nii" in page and "<i>x</i>" not in page and ">007<" in page
     metrics = json.loads((folder / "metrics.json").read_text())
@@ -41,12 +52,37 @@ def test_one_file_without_outside_resources(tmp_path, simulated):
         tree.fromstring(svg)
     targets = re.findall(r'href="#([^"]+)"', page)
     assert targets and all(f'id="{target}"' in page for target in targets)
+    assert hashlib.sha256((folder / "predictions.csv").read_bytes()).hexdigest() in page
+    assert {line["group"] for line in metrics["subgroups"] if line["column"] == "age"} == {"<", "≥"} and ">&lt;<" in page
+
+
+def test_tables_and_figures_can_be_read_aloud(tmp_path, simulated):
+    folder = workdir(tmp_path / "run", simulated(ordinal=True))
+    add_optional(folder)
+    page = report.write_report(folder).read_text()
+    assert all("scope=" in head for head in re.findall(r"<th\b[^>]*>", page))
+    rows = re.findall(r"<tbody>.*?</tbody>", page, re.DOTALL)
+    assert all("<th" in row for body in rows for row in re.findall(r"<tr\b.*?</tr>", body, re.DOTALL))
+    for head in re.findall(r"<svg[^>]*>", page):
+        assert ('role="img"' in head and "aria-label=" in head) or 'aria-hidden="true"' in head
+
+
+def test_no_patient_is_named(tmp_path, simulated):
+    """Ids stand in `predictions.csv`; of the page only the list of files that failed may name a patient."""
+    frame = simulated(ordinal=True)
+    named = frame.assign(patient_id="patient" + frame["patient_id"], unit_id="patient" + frame["unit_id"])
+    folder = workdir(tmp_path / "run", named)
+    add_optional(folder)
+    groups = (folder / "subgroups.csv").read_text().splitlines()
+    (folder / "subgroups.csv").write_text("\n".join([groups[0], *(f"patient{line}" for line in groups[1:])]))
+    page = report.write_report(folder).read_text()
+    assert not re.search(r"patient\d", page) and not re.search(r"patient\d", (folder / "metrics.json").read_text())
 
 
 def test_only_the_two_files_are_needed(tmp_path, simulated):
     folder = workdir(tmp_path / "run", simulated())
     page = report.write_report(folder).read_text()
-    assert "No metrics.jsonl" in page and "No cohort.json" in page
+    assert "No metrics.jsonl" in page and "No cohort.json" in page and "No subgroup" in page
     (folder / "prepare_report.csv").write_text("")
     content = report.write_metrics(folder)
     assert report.write_report(folder, content).read_text() == page

@@ -33,6 +33,13 @@ def test_windows_and_percentiles():
     assert scaled[INSIDE].min() == 0 and scaled[INSIDE].max() == 1 and 0.002 < np.mean(scaled[INSIDE] == 1) < 0.02
 
 
+def test_scale_refuses_nothing():
+    mostly_empty = np.zeros((4, 4, 4), np.float32)
+    mostly_empty[0, 0, 0], mostly_empty[1, 1, 1] = 255, 300
+    scaled = normalise("scale", mostly_empty, np.ones(mostly_empty.shape, bool), (0.0, 255.0))
+    assert scaled.sum() == 2 and scaled[0, 0, 0] == scaled[1, 1, 1] == 1
+
+
 @pytest.mark.parametrize("factor", [1e3, 1e-6])
 def test_another_unit_is_refused(factor):
     with pytest.raises(ReadError, match="another unit"):

@@ -138,7 +138,7 @@ def test_changed_records_are_refused_by_name(tmp_path, small_cohort, kit, harm):
 def test_settings_are_checked_before_files_are_read(tmp_path, small_cohort):
     cohort, config = small_cohort
     config.images.dwi.kind = "series"
-    with pytest.raises(InputError, match=r"images.dwi.kind is 'series'"):
+    with pytest.raises(InputError, match=r"images.dwi.kind = 'series'"):
         run(config, cohort, tmp_path)
     config.images.dwi.kind, config.images.adc.window = "sequence", (3.0, 1.0)
     with pytest.raises(InputError, match=r"images.adc.window .* must be the larger"):

@@ -68,6 +68,20 @@ def test_every_model_is_there_once_a_patient(config, arrays, schema, folds, tmp_
     assert {f"rule:{name}" for name in rules} <= set(counts.index)
 
 
+def test_true_log_odds_are_scored_on_tasks_of_their_own_outcome_alone(config, arrays, schema):
+    columns = {"truth": 0.5, "truth_without_age": 0.2, "reader": 1.0}
+    units = tuple(Unit(f"u{i}", f"p{i}", "", "", {}, {}, {}, columns, "") for i in range(3))
+    loaded = Loaded(units, arrays, {}, schema, schema, np.full(3, np.nan))
+    with config.unlocked():
+        config.evaluate.attainable = "truth"
+    tasks = {(score.model, score.task) for score in judge.columns(loaded, np.arange(3), config)}
+    assert tasks == {(f"column:{name}", task) for name in columns for task in ("poor", "mrs")}  # both are of the column mrs
+    with config.unlocked():
+        config.cohort.outcomes.mrs = ("nihss", "ordinal", (1, 2, 3, 4, 5, 6))
+    tasks = {(score.model, score.task) for score in judge.columns(loaded, np.arange(3), config)}
+    assert tasks == {(f"column:{name}", "poor") for name in columns} | {("column:reader", "mrs")}
+
+
 def test_ordinal_probabilities_fall_with_the_cut_off(config, arrays, schema, folds, tmp_path):
     frame = judged(config, arrays, schema, folds, tmp_path)
     rows = frame[(frame["task"] == "mrs") & ~frame["model"].str.startswith("column:")]

@@ -94,12 +94,12 @@ def test_a_loss_that_is_not_finite_stops_with_the_run_and_the_cure(config, array
 
 def test_early_stopping_keeps_each_parts_best_epoch():
     slot = progress.Slot(run="r")
-    config = type("C", (), {"train": type("T", (), {"smoothing": 0.0, "patience": 2, "epochs": 9})})
+    config = type("C", (), {"train": type("T", (), {"watch": "loss", "smoothing": 0.0, "patience": 2, "epochs": 9})})
     losses = {"a": [3.0, 2.0, 2.5, 2.6], "b": [3.0, 3.1, 3.2, 3.3]}
     ended = []
     for epoch in range(4):
         slot.sums = {"a/t": (1.0, 1.0), "b/t": (1.0, 1.0)}
-        progress.watch(config, ("a", "b"), [slot], [{part: values[epoch] for part, values in losses.items()}])
+        progress.watch(config, ("a", "b"), [slot], [{part: values[epoch] for part, values in losses.items()}], [{}])
         ended.append(progress.over(config, slot))
     assert slot.best_epoch == {"a": 2, "b": 1}
     assert ended == [False, False, False, True]

@@ -133,9 +133,9 @@ def test_a_real_step_moves_the_state_and_an_empty_one_does_not(config, arrays, t
     [
         ("name", "adam", "adamw"),
         ("momentum", 1.0, "below 1"),
-        ("betas", (0.9,), "two"),
-        ("trust", 0.0, "above 0"),
-        ("weight_decay", -1.0, "below 0"),
+        ("betas", (0.9,), "2 entries"),
+        ("trust", 0.0, "1e-12 to 1000"),
+        ("weight_decay", -1.0, "0 to 1000"),
     ],
 )
 def test_settings_that_cannot_be_are_named(config, key, value, words):

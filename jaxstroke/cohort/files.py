@@ -1,0 +1,97 @@
+"""Bytes of image files: never more of them than an image may have, whatever a header claims or a compressed file would grow to."""
+
+import os
+import stat
+import zlib
+
+from etils import epath
+
+from jaxstroke.errors import InputError
+
+LARGEST = 2**31  # bytes of a file, and of what an image takes in memory: 64 frames of 512 x 512 x 32 voxels
+SPARE = 2**24  # bytes that may follow the voxels
+PIECE = 2**16  # bytes of a compressed file
+MOST_MEMBERS = 100_000  # of a gzip file: bgzip makes one of 64 kB each
+DAMAGED = "its compressed data is truncated or damaged"
+
+
+class ReadError(InputError):
+    """A file that cannot be used; the message is the reason alone, for `prepare_report.csv`."""
+
+
+def size_and_time(path) -> tuple[int, float]:
+    """Bytes of a file, local or in a bucket, and when it was last changed, in seconds.
+
+    epath's own `stat` asks for the name of a local file's owner, who in a container often has none.
+    """
+    if "://" in str(path):
+        status = epath.Path(path).stat()
+        return status.length, float(status.mtime)
+    status = os.stat(path)
+    return status.st_size, status.st_mtime
+
+
+def check_kind(path):
+    """Refuse what is no plain file: a folder, a device, a pipe that would never end."""
+    mode = stat.S_IFREG if "://" in str(path) else os.stat(path).st_mode
+    if stat.S_ISDIR(mode):
+        raise ReadError("it is a folder, not a file")
+    if not stat.S_ISREG(mode):
+        raise ReadError("it is a device or a pipe, not a file")
+
+
+def content_of(path) -> bytes:
+    """The bytes of a file."""
+    try:
+        check_kind(path)
+        size, _ = size_and_time(path)
+        check_size(size, "the file")
+        content = epath.Path(path).read_bytes() if size else b""
+    except ReadError:
+        raise
+    except FileNotFoundError:
+        raise ReadError("the file does not exist") from None
+    except Exception as error:  # OSError; of a bucket, whatever its library raises
+        raise ReadError(f"the file cannot be opened ({type(error).__name__})") from None
+    if not content:
+        raise ReadError("the file is empty (0 bytes)")
+    return content
+
+
+def check_size(size: int, what: str):
+    """Refuse what would fill the memory; a small file may claim it."""
+    if size > LARGEST:
+        raise ReadError(f"{what} has {size / 2**30:.1f} GiB, at most {LARGEST >> 30} are read: crop or resample it")
+
+
+def inflated(content: bytes, most: int) -> bytes:
+    """At most `most` bytes of what a gzip file holds, of all its members. Raises ReadError where it ends before its time or is damaged.
+
+    The first member is nearly always the only one, and taken at once; of others (as bgzip writes) a piece at a time is handed over, since
+    what follows a member's end is copied.
+    """
+    parts, view, place = [], memoryview(content), 0
+    for _ in range(MOST_MEMBERS):
+        stream = zlib.decompressobj(wbits=31)  # with gzip's header and checksum
+        while place < len(view) and most > 0 and not stream.eof:
+            piece = view[place : place + PIECE] if place else view
+            try:
+                parts.append(stream.decompress(piece, most))
+            except zlib.error:
+                raise ReadError(DAMAGED) from None
+            place += len(piece) - len(stream.unused_data) - len(stream.unconsumed_tail)
+            most -= len(parts[-1])
+        if most > 0 and not stream.eof:
+            raise ReadError(DAMAGED)
+        place = after_zeros(view, place)
+        if most <= 0 or place == len(view):
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+    raise ReadError(f"it is compressed in more than {MOST_MEMBERS} parts")
+
+
+def after_zeros(view: memoryview, place: int) -> int:
+    """The place behind padding, as on tapes."""
+    while place < len(view) and view[place] == 0:
+        piece = bytes(view[place : place + PIECE])
+        place += len(piece) - len(piece.lstrip(b"\0"))
+    return place

@@ -1,0 +1,40 @@
+"""A config as plain json values and back, copies of it, and what differs between two."""
+
+import json
+
+from ml_collections import ConfigDict
+
+from jaxstroke import config as settings
+
+
+def to_json(config) -> dict:
+    """The config as plain json values."""
+    return json.loads(config.to_json_best_effort())
+
+
+def from_json(values: dict) -> ConfigDict:
+    """The config back from `to_json`: lists become tuples again, so that equal configs compare equal."""
+
+    def restore(value):
+        if isinstance(value, dict):
+            return ConfigDict({key: restore(item) for key, item in value.items()})
+        return tuple(restore(item) for item in value) if isinstance(value, list) else value
+
+    return settings.with_short_names(restore(values)).lock()
+
+
+def differences(old: dict, new: dict, prefix: str = "") -> list[tuple[str, object, object]]:
+    """(key, old value, new value) of every leaf in which two json configs differ."""
+    found = []
+    for key in dict.fromkeys([*old, *new]):
+        a, b, name = old.get(key, "absent"), new.get(key, "absent"), f"{prefix}{key}"
+        if isinstance(a, dict) and isinstance(b, dict):
+            found += differences(a, b, f"{name}.")
+        elif a != b:
+            found.append((name, a, b))
+    return found
+
+
+def copied(config) -> ConfigDict:
+    """An independent config, locked."""
+    return from_json(to_json(config))

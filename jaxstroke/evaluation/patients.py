@@ -1,0 +1,88 @@
+"""Who was studied, and who is scored apart: flow, characteristics, missing values and subgroups as rows of the report."""
+
+import itertools
+import math
+from collections.abc import Iterable
+
+from jaxstroke.evaluation import forest
+from jaxstroke.evaluation.subgroups import FEWEST
+from jaxstroke.evaluation.wording import few, lead, share, show, span
+
+LONG = 30  # rows of a table that are shown at once
+
+
+def flow(cohort: dict, content: dict, task: str) -> dict:
+    """{"steps": [(text, n, left out)], "ends": [(text, n)]}: from the table to those with and without the outcome."""
+    steps = [(text, abs(n), n < 0) for text, n in cohort.get("flow", [])]
+    numbers = lead(content, task)
+    events = numbers["events"]
+    ends = [] if events is None else [("with the outcome", events), ("without it", numbers["n"] - events)]
+    return {"steps": steps, "ends": ends}
+
+
+def characteristics(cohort: dict) -> dict:
+    """{"groups", "rows", "long"}: a row for a number (median and quartiles) or for a level (count and share of the known)."""
+    lines = cohort.get("characteristics", [])
+    groups = list(next(iter((line.get("numbers") or line["known"]) for line in lines))) if lines else []
+    rows = []
+    for line in lines:
+        if "numbers" in line:
+            digits = digits_of(line["numbers"].values())
+            rows.append({"name": line["name"], "level": "", "cells": [quartiles(line["numbers"][group], digits) for group in groups]})
+            continue
+        levels = list(line["levels"].items())
+        for name, counts in levels[1:] if len(levels) == 2 else levels:  # of two levels one says it all
+            rows.append({"name": line["name"], "level": name, "cells": [level(counts[group], line["known"][group]) for group in groups]})
+    return {"groups": groups, "rows": rows, "long": len(rows) > LONG}
+
+
+def quartiles(numbers: list[float], digits: int) -> tuple[str, str]:
+    """(median, quartiles) of [known, first quartile, median, third quartile]."""
+    return ("–", "") if numbers[0] < FEWEST else (show(numbers[2], digits), span([numbers[1], numbers[3]], digits))
+
+
+def digits_of(groups: Iterable[list[float]]) -> int:
+    """Digits after the point that the quartiles of all groups need: none for whole numbers, three that count otherwise."""
+    values = [value for numbers in groups for value in numbers[1:]]
+    largest = max((abs(value) for value in values), default=0.0)
+    if largest >= 100 or all(value == round(value) for value in values):
+        return 0
+    return max(1, 2 - math.floor(math.log10(largest)))
+
+
+def level(count: int, known: int) -> tuple[str, str]:
+    """(count, share of the known)."""
+    hidden = 0 < count < FEWEST or not known
+    return (few(count), "" if hidden else f"{share(count / known)} %")
+
+
+def missing(cohort: dict) -> dict:
+    """{"rows": [{"name", "n", "percent"}], "complete"}: images and columns with missing values, most first, and the names of the others."""
+    total, counts = cohort.get("n", 0), cohort.get("missing", {})
+    order = sorted((name for name, n in counts.items() if n), key=lambda name: (-counts[name], name))
+    rows = [{"name": name, "n": counts[name], "percent": share(counts[name] / total)} for name in order]
+    return {"rows": rows, "complete": [name for name, n in counts.items() if not n]}
+
+
+def subgroups(content: dict, task: str) -> dict:
+    """{"columns": [(column, rows)], "axis", "binary"}: the forest plot of the task's groups, all patients first; empty without groups."""
+    lines = [line for line in content["subgroups"] if line["task"] == task]
+    rows = [row_of(line | {"limits": line["auc"]["ci95"], "value": line["auc"]["value"]}) for line in lines]
+    if not rows:
+        return {"columns": [], "axis": "", "binary": False}
+    scale = forest.scale_of(rows, rows[0]["value"], 0.1)
+    for row in rows:
+        row["bar"] = forest.bar(scale, row["value"], row["limits"], "s4" if row["column"] else "s0")
+    columns = [(column, list(group)) for column, group in itertools.groupby(rows, lambda row: row["column"])]
+    return {"columns": columns, "axis": forest.axis(scale), "binary": lines[0]["events"] is not None}
+
+
+def row_of(line: dict) -> dict:
+    """A group in words; what fewer than `FEWEST` patients would show of one of them is left out."""
+    scored = line["value"] is not None
+    return line | {
+        "patients": few(line["patients"]),
+        "auc": show(line["value"]) if scored else "too few", "ci95": span(line["limits"]) if scored else "",
+        "events": str(line["events"]) if scored and line["events"] is not None else "–",
+        "observed": share(line["observed"]) if scored else "–", "predicted": share(line["predicted"]) if scored else "–",
+    }  # fmt: skip

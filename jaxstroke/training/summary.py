@@ -1,0 +1,113 @@
+"""Who the patients are, for the report: `cohort.json`, counts and quartiles of groups, and `subgroups.csv`, the groups of each unit.
+
+Neither holds a clinical value of a patient: a number is written as the group it falls into.
+"""
+
+import numpy as np
+import pandas as pd
+from etils import epath
+
+from jaxstroke import config as settings
+from jaxstroke import workdir as work
+from jaxstroke.cohort.cells import natural
+from jaxstroke.cohort.table import Cohort, Unit
+from jaxstroke.preprocess.clinical import level_text
+
+MOST_LEVELS = 12  # of a column in the table of patients; rarer ones are counted together
+
+
+def write(config, cohort: Cohort, loaded, workdir: epath.Path):
+    """`cohort.json` and `subgroups.csv` of the loaded units."""
+    work.write_json(workdir / "cohort.json", summary(config, cohort, loaded))
+    temporary = workdir / ".subgroups.csv.partial"
+    with temporary.open("w") as file:
+        subgroups(config, loaded.units).to_csv(file, index=False, lineterminator="\n")
+    temporary.replace(workdir / "subgroups.csv")
+
+
+def summary(config, cohort: Cohort, loaded) -> dict:
+    """{"flow": [[text, n], ...], "missing": {name: n}, "n": units, "characteristics": [...]}."""
+    arrays = loaded.arrays
+    missing = {name: int((~arrays[f"images_mask/{name}"].any(1)).sum()) for name in settings.image_names(config)}
+    known = arrays["clinical_mask"][:, list(loaded.schema.first)]
+    missing |= dict(zip(loaded.schema.variables, (len(known) - known.sum(0)).astype(int).tolist(), strict=True))
+    flow = [list(line) for line in cohort.flow]
+    return {"flow": flow, "missing": missing, "n": len(cohort.units), "characteristics": characteristics(config, loaded.units)}
+
+
+def characteristics(config, units: tuple[Unit, ...]) -> list[dict]:
+    """A line for each clinical column and subgroup, of all units and of those without and with the primary outcome.
+
+    {"name", "numbers": {group: [known, first quartile, median, third quartile]}} or {"name", "levels": {level: {group: n}}, "known":
+    {group: n}}; groups: all, without, with. An outcome with levels has `all` alone.
+    """
+    primary = config.evaluate.primary
+    label = np.array([np.nan if unit.labels.get(primary) is None else unit.labels[primary] for unit in units])
+    groups = {"all": np.ones(len(units), bool)}
+    if config.cohort.outcomes[primary][1] != "ordinal":
+        groups |= {"without": label == 0, "with": label == 1}
+    found = []
+    for name in dict.fromkeys((*config.clinical.numeric, *config.clinical.categorical, *settings.subgroup_names(config))):
+        values = [(unit.clinical | unit.subgroups).get(name) for unit in units]
+        known = np.array([value is not None for value in values], bool)
+        if known.any():
+            counted = numbers_of if isinstance(next(value for value in values if value is not None), float) else levels_of
+            found.append({"name": name} | counted(values, known, groups))
+    return found
+
+
+def numbers_of(values: list, known: np.ndarray, groups: dict[str, np.ndarray]) -> dict:
+    """Count and quartiles of the known numbers of each group."""
+    array = np.array([np.nan if value is None else value for value in values], float)
+    return {"numbers": {group: quartiles(array[chosen & known]) for group, chosen in groups.items()}}
+
+
+def quartiles(values: np.ndarray) -> list[float]:
+    return [len(values), *(np.percentile(values, [25, 50, 75]).tolist() if len(values) else ())]
+
+
+def levels_of(values: list, known: np.ndarray, groups: dict[str, np.ndarray]) -> dict:
+    """Units of each group with each level, in natural order, the rarest ones last and together."""
+    texts = np.array(["" if value is None else level_text(value) for value in values], object)
+    names, counts = np.unique(texts[known].astype(str), return_counts=True)
+    rare = set(names[np.argsort(-counts, kind="stable")][MOST_LEVELS - 1 :]) if len(names) > MOST_LEVELS else set()
+    kept = {name: texts == name for name in sorted(set(names) - rare, key=natural)}
+    if rare:
+        kept[f"{len(rare)} others"] = np.isin(texts.astype(str), list(rare))
+    return {
+        "levels": {name: {group: int((rows & chosen).sum()) for group, chosen in groups.items()} for name, rows in kept.items()},
+        "known": {group: int((known & chosen).sum()) for group, chosen in groups.items()},
+    }
+
+
+def subgroups(config, units: tuple[Unit, ...]) -> pd.DataFrame:
+    """Columns unit_id, column, group: a row for each unit and each column in which it has a value; groups in the order to be shown."""
+    blocks = []
+    for name in settings.subgroup_names(config):
+        known = [unit for unit in units if unit.subgroups.get(name) is not None]
+        values = [unit.subgroups[name] for unit in known]
+        if values:
+            groups = cut(np.array(values), bounds(config, name, values)) if isinstance(values[0], float) else leveled(values)
+            block = pd.DataFrame({"unit_id": [unit.unit for unit in known], "column": name, "group": [text for _, text in groups]})
+            blocks.append(block.iloc[np.argsort([place for place, _ in groups], kind="stable")])
+    return pd.concat(blocks) if blocks else pd.DataFrame(columns=["unit_id", "column", "group"])
+
+
+def bounds(config, name: str, values: list[float]) -> tuple[float, ...]:
+    """Where a column's numbers are cut: as the config says, else at their median."""
+    given = config.evaluate.subgroup_bounds
+    return tuple(given[name]) if name in given else (float(np.median(values)),)
+
+
+def cut(values: np.ndarray, limits: tuple[float, ...]) -> list[tuple[int, str]]:
+    """(place, text) of each value's group: below the first limit, from one to below the next, from the last up."""
+    between = [f"{low:g} to < {high:g}" for low, high in zip(limits, limits[1:], strict=False)]
+    names = [f"< {limits[0]:g}", *between, f"≥ {limits[-1]:g}"]
+    return [(int(place), names[place]) for place in np.searchsorted(limits, values, "right")]
+
+
+def leveled(values: list[str]) -> list[tuple[int, str]]:
+    """(place, text) of each value's level, levels in natural order."""
+    texts = [level_text(value) for value in values]
+    places = {text: place for place, text in enumerate(sorted(set(texts), key=natural))}
+    return [(places[text], text) for text in texts]
