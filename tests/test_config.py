@@ -53,7 +53,7 @@ def test_init_from_has_two_names_and_one_value(config_file, tmp_path, long):
         section.init_from = "weights.pth"
         assert config.init_from == config.model.init_from == "weights.pth"
         assert config_json.from_json(config_json.to_json(config)).init_from == "weights.pth"
-        work.write_json(tmp_path / "run.json", {"config": config_json.to_json(config)})
+        work.write(tmp_path, config, [], {})
         work.check_same(tmp_path, config)
         section.init_from = "others.pth"
         with pytest.raises(InputError, match="config.init_from: weights.pth there, others.pth now"):

@@ -18,6 +18,7 @@ import numpy as np
 from jaxstroke.errors import InputError, nearest
 
 # The last layer of a head, and its task: the proposed networks, and those with two tasks, of which one calls its coma scale otherwise.
+# A coma scale of one logit is the task `gcs_binary`.
 HEADS = {
     "binary_head.3": "prognosis",
     "ordinal_head.3": "gcs",
@@ -132,9 +133,10 @@ def densenet(tensors) -> Iterator[Layer]:
             yield layer(f"transition{block}.conv", (f"transition{block}", "conv"), "conv", channels // 2, channels, 1, 1, 1)
             channels //= 2
     yield layer("norm5", ("norm5",), "norm", channels)
-    found = {task: theirs for theirs, task in HEADS.items() if f"{theirs}.weight" in tensors} or {"prognosis": "binary_head.3"}
-    for task, theirs in found.items():
-        yield Layer(theirs, ("heads", task), "biased", (-1, channels))
+    found = [theirs for theirs in HEADS if f"{theirs}.weight" in tensors] or ["binary_head.3"]
+    for theirs in found:
+        binary = HEADS[theirs] == "gcs" and len(tensors[f"{theirs}.weight"]) == 1
+        yield Layer(theirs, ("heads", "gcs_binary" if binary else HEADS[theirs]), "biased", (-1, channels))
 
 
 def perez(tensors) -> Iterator[Layer]:

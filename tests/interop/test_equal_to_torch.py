@@ -67,7 +67,7 @@ def set_up(config, encoder: str, tasks):
         config.model.encoder, config.model.dropout = encoder, (0.0, 0.0)
         config.loss = {task: config.loss[task] for task in tasks}
         config.train.dtype, config.train.accumulation, config.device.data = "float32", 1, 1
-        config.optimizer.update({"name": "adamw_amsgrad", "learning_rate": RATE, "weight_decay": DECAY, "clip": 0.0})
+        config.optimizer.update({"name": "adamw_amsgrad", "learning_rate": RATE, "weight_decay": DECAY, "schedule": "constant"})
     return config
 
 
