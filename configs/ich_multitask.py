@@ -16,6 +16,7 @@ with that task alone: 0.686 (0.07), 0.591 (0.10), 0.641 (0.21).
 | ordgcs      | prognosis 0.4, coma scale in three levels 0.3                                       | 0.696 (0.07)  |
 | densenet    | prognosis alone                                                                     | 0.686 (0.07)  |
 | baseline    | prognosis alone, the network of Pérez et al. 2023                                   | 0.625 (0.09)  |
+| tabular     | prognosis alone, from the 42 clinical columns and no image                           | -             |
 | gcs_only    | coma scale of 8 and less alone, class weights                                       | -             |
 | age_only    | age of 80 and more alone, class weights                                             | -             |
 | own         | ordgcs_age on a table of yours: patient_id, ct, poor_prognosis, gcs, age            | -             |
@@ -135,6 +136,20 @@ def baseline(config):
     tasks(config, prognosis=1.0)
     config.model.encoder = "perez_3d"
     config.model.dropout = (0.5, 0.0)
+
+
+def tabular(config):
+    """Deviation: weight decay is apart from the gradient, not Adam's L2; the coma scale is scaled as the others are, not coded 0 to 12."""
+    from jaxstroke.cohort.public import csic_ich  # reads tables: not for a benchmark of another variant
+
+    tasks(config, prognosis=1.0)
+    config.model.name, config.model.encoder, config.model.dropout = "tabular_dnn", "", (0.3, 0.0)
+    config.model.scaling = "minmax"
+    config.clinical.numeric = tuple(csic_ich.COLUMNS)
+    config.images, config.cohort.complete = ConfigDict(), ()
+    config.evaluate.comparators.clinical = True
+    config.optimizer.weight_decay = 1e-3
+    config.train.batch_size, config.train.accumulation = 128, 1
 
 
 def gcs_only(config):
@@ -261,7 +276,7 @@ def smoke(config):
 
 VARIANTS = {
     "ordgcs_age": ordgcs_age, "paper": ordgcs_age, "gcs_age": gcs_age, "age": age, "gcs": gcs, "ordgcs": ordgcs, "densenet": densenet,
-    "baseline": baseline, "gcs_only": gcs_only, "age_only": age_only, "own": own, "demo": demo,
+    "baseline": baseline, "tabular": tabular, "gcs_only": gcs_only, "age_only": age_only, "own": own, "demo": demo,
     "adrenal": adrenal, "soop": soop,
     "smoke": smoke,
 }  # fmt: skip

@@ -18,7 +18,7 @@ from jaxstroke.training import losses, runs, step
 
 PATIENTS, SHAPE = 37, (8, 10, 9)
 VARIANTS = (
-    "ordgcs_age", "paper", "gcs_age", "age", "gcs", "ordgcs", "densenet", "baseline", "gcs_only", "age_only", "own", "demo",
+    "ordgcs_age", "paper", "gcs_age", "age", "gcs", "ordgcs", "densenet", "baseline", "tabular", "gcs_only", "age_only", "own", "demo",
     "adrenal", "soop",
     "smoke",
 )  # fmt: skip
