@@ -12,7 +12,7 @@ import pandas as pd
 from etils import epath
 
 from jaxstroke.errors import InputError
-from jaxstroke.evaluation import calibration, metrics, predictions, story, subgroups, wording
+from jaxstroke.evaluation import calibration, metrics, patients, predictions, story, subgroups, wording
 
 TEMPLATES = pathlib.Path(__file__).parent / "templates"
 
@@ -94,7 +94,12 @@ def read_cohort(workdir: epath.Path) -> dict:
     cohort = read_json(path)
     flow, missing = cohort.get("flow"), cohort.get("missing")
     lines = isinstance(flow, list) and all(isinstance(line, list) and len(line) == 2 and is_count(line[1]) for line in flow)
-    if not lines or not isinstance(missing, dict) or not all(map(is_count, (*missing.values(), cohort.get("n")))):
+    whole = lines and isinstance(missing, dict) and all(map(is_count, (*missing.values(), cohort.get("n"))))
+    try:
+        patients.characteristics(cohort)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError, StopIteration):
+        whole = False
+    if not whole:
         raise InputError(f"{path} is not as it was written: run --mode evaluate, which writes it again")
     return cohort
 
