@@ -180,7 +180,7 @@ def load_config():
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_stays_far_below_the_cohort(tmp_path):
-    """300 MiB on disk pass through a process that grows by less than 60 MiB after its first batches."""
+    """300 MiB on disk pass through a process that grows by less than 120 MiB after its first batches."""
     rng = np.random.default_rng(0)
     block = rng.integers(0, 255, (1, 1024, 1024, 1)).astype(np.uint8)
     write_records(tmp_path, np.broadcast_to(block, (300, *block.shape)))
@@ -189,7 +189,7 @@ def test_memory_stays_far_below_the_cohort(tmp_path):
     assert done.returncode == 0, done.stderr[-2000:]
     total, growth = map(float, done.stdout.split())
     assert total == pytest.approx(300 * float(block.sum()), rel=1e-4)
-    assert growth < 60
+    assert growth < 120
 
 
 @pytest.mark.slow
