@@ -10,7 +10,6 @@ ENCODED = ("ich_multitask",)  # networks whose encoder is `model.encoder`
 CLINICAL = ("clinical_mlp", "tabular_dnn")  # networks of columns alone
 OWN_ENCODER = ("mri_cnn_lstm", *CLINICAL)
 CHOICES = {
-    "model.name": (*OWN_ENCODER, *ENCODED),  # what builds them is models.MODELS
     "split.kind": ("kfold", "given", "group", "temporal", "official"),
     "model.norm": ("batch", "group"),
     "model.scaling": ("standard", "minmax"),
@@ -170,6 +169,8 @@ def check_encoder(config):
         if config.model.remat or config.model.norm != "batch":
             raise InputError(f"config.model.remat and config.model.norm are of encoders by name; '{network}' has its own")
         return
+    if network not in ENCODED:
+        return  # models.named knows the others
     if network == "ich_multitask":
         kinds = [config.images[name].kind for name in images]
         if kinds != ["volume"] or config.model.fusion != "none":

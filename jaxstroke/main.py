@@ -118,8 +118,11 @@ def run(argv: list[str]) -> int:
     if config.device.processes != 1 and values.mode not in TOGETHER:
         raise InputError(f"--mode {values.mode} runs in one process: leave config.device.processes at 1")
     set_up_jax(config)
+    from jaxstroke import models  # JAX is imported only where it is needed
+
+    models.named(config)
     if values.mode == "benchmark":
-        from jaxstroke.benchmark import measure  # JAX is imported only where it is needed, and what reads files not here
+        from jaxstroke.benchmark import measure  # what reads files is not imported here
 
         measure.benchmark(config, workdir, given(argv, "config"), values.profile)
         return 0

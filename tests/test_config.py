@@ -136,4 +136,4 @@ def test_harmless_alone_too_much_together(config_file):
 
 def test_the_names_that_are_checked_are_those_that_are_built():
     assert set(ranges.IMAGE_CHOICES["normalise"]) == set(normalise.NORMALISE)
-    assert set(check.CHOICES["model.name"]) == set(models.MODELS)
+    assert {*check.OWN_ENCODER, *check.ENCODED} == set(models.MODELS)

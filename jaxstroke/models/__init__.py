@@ -23,10 +23,15 @@ def build(config):
     `{"logits": {task: b k}, "features": {name: b ...}, "parts": {part: {"logits": {task: b k}, "present": b}}}`.
     A part is trained and kept on its own (a module of paper 1); its parameters lie under its name. No parts: the network is one.
     """
+    return named(config)(config, compute_dtype(config))
+
+
+def named(config):
+    """The builder in MODELS that `config.model.name` means; InputError with the nearest name where there is none."""
     name = config.model.name
     if name not in MODELS:
         raise InputError(f"config.model.name = '{name}' is not a network.{nearest(name, MODELS)}")
-    return MODELS[name](config, compute_dtype(config))
+    return MODELS[name]
 
 
 def compute_dtype(config):

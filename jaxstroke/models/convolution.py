@@ -15,7 +15,7 @@ import math
 import jax
 import jax.numpy as jnp
 
-from jaxstroke.models.taps import Axis, crop, gather, mat, phases, scatter, split_taps
+from jaxstroke.models.taps import Axis, crop, gather, mat, pad, phases, scatter, split_taps
 
 PLATFORM = {"cpu": "products", "tpu": "space_to_depth"}  # others: native
 STEM_CHANNELS = 4  # up to so many, a strided convolution counts as a stem
@@ -76,7 +76,15 @@ def lax_conv(x: jax.Array, kernel: jax.Array, strides, padding) -> jax.Array:
 
 
 def lax_axes(x: jax.Array, kernel: jax.Array, axes: tuple[Axis, ...]) -> jax.Array:
-    return lax_conv(x, kernel, [axis.stride for axis in axes], [(axis.before, axis.after) for axis in axes])
+    """The compiler's convolution, padded by 0 to taps - 1 itself: with less, or in the gradient of more, XLA's CPU backend reads memory
+    that nobody wrote (jax 0.10.2)."""
+    widths = []
+    for place, axis in enumerate(axes, start=1):
+        before, after = (min(max(width, 0), axis.taps - 1) for width in (axis.before, axis.after))
+        if (before, after) != (axis.before, axis.after):
+            x = pad(x, place, axis.before - before, axis.after - after)
+        widths.append((before, after))
+    return lax_conv(x, kernel, [axis.stride for axis in axes], widths)
 
 
 # native

