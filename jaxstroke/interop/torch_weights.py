@@ -24,6 +24,7 @@ HEADS = {
     "ordinal_head.3": "gcs",
     "ordinal_headGCS.3": "gcs",
     "ordinal_headAge.3": "age",
+    "age_head.3": "age",
     "class_layers.out": "prognosis",
 }
 IGNORED = "num_batches_tracked"  # PyTorch counts, ours need not
