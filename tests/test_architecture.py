@@ -1,6 +1,7 @@
 """Data runs through the package in one direction, and every file can be read in one sitting."""
 
 import ast
+import collections
 import pathlib
 
 import pytest
@@ -47,3 +48,10 @@ def test_evaluation_does_not_import_jax():
 def test_files_are_short():
     lengths = {str(path.relative_to(PACKAGE)): len(path.read_text().splitlines()) for path in FILES}
     assert {name: length for name, length in lengths.items() if length > 250} == {}
+
+
+def test_helpers_of_tests_have_names_of_their_own():
+    """Folders of tests put themselves on the path: of two files of one name, a worker that runs both folders would see the first only."""
+    folder = pathlib.Path(__file__).resolve().parent
+    names = collections.Counter(path.name for path in folder.rglob("*.py") if path.name != "conftest.py")
+    assert [name for name, count in names.items() if count > 1] == []

@@ -12,7 +12,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 
 import attempts  # noqa: E402
-import networks  # noqa: E402
+import damaged_networks  # noqa: E402
 import volumes  # noqa: E402
 import workdirs  # noqa: E402
 
@@ -70,5 +70,5 @@ def trained(tmp_path_factory) -> types.SimpleNamespace:
         network=sorted((workdir / "networks").iterdir())[0],
         engine=ready.engine,
         runs={run.id: run for run in ready.todo},
-        states=networks.states(ready, workdir / "checkpoints"),
+        states=damaged_networks.states(ready, workdir / "checkpoints"),
     )

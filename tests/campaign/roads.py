@@ -3,7 +3,7 @@
 import pathlib
 import types
 
-import networks
+import damaged_networks
 import numpy as np
 import orbax.checkpoint as ocp
 import tables
@@ -45,7 +45,7 @@ def prepared_arrays(config, folder: pathlib.Path) -> list:
 
 
 def read_as_prepared(config, folder: pathlib.Path, good: list):
-    assert networks.equal(prepared_arrays(config, folder), good), "other values, without an error"
+    assert damaged_networks.equal(prepared_arrays(config, folder), good), "other values, without an error"
 
 
 def read_whole(folder: pathlib.Path):
@@ -53,19 +53,19 @@ def read_whole(folder: pathlib.Path):
     checkpointer = ocp.StandardCheckpointer()
     tree = checkpointer.restore(folder)
     checkpointer.close()
-    return tree, networks.abstract(tree["variables"])
+    return tree, damaged_networks.abstract(tree["variables"])
 
 
 def load_as_written(finished: checkpoint.Finished, name: str, like, good: dict):
     """What is read from a damaged network must be what was written, to the bit."""
-    assert networks.equal(finished.load(name, like), good["variables"]), "other weights, without an error"
+    assert damaged_networks.equal(finished.load(name, like), good["variables"]), "other weights, without an error"
 
 
 def restore(folder: pathlib.Path, trained: types.SimpleNamespace):
     """Training goes on from a checkpoint as it was written, or from the beginning where none is left."""
     before = sorted(path.name for path in folder.iterdir())
-    state, _, _, chunk, _ = networks.resumed(trained.engine, trained.runs, folder)
-    assert chunk == 0 or networks.equal(state, trained.states[chunk]), "another state, without an error"
+    state, _, _, chunk, _ = damaged_networks.resumed(trained.engine, trained.runs, folder)
+    assert chunk == 0 or damaged_networks.equal(state, trained.states[chunk]), "another state, without an error"
     assert sorted(path.name for path in folder.iterdir()) == before
 
 

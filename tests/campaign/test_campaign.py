@@ -8,9 +8,9 @@ import shutil
 
 import attempts
 import broken_configs
+import damaged_networks
 import documents
 import mutations
-import networks
 import pytest
 import roads
 import tables
@@ -92,7 +92,7 @@ def test_records(amount, config_file, scans, tmp_path):
     for number in attempts.numbers(amount["records"]):
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(whole, folder)
-        words = networks.damage(folder, mutations.chance("records", attempts.SEED, number))
+        words = damaged_networks.damage(folder, mutations.chance("records", attempts.SEED, number))
         said = attempts.call(roads.read_as_prepared, config, folder, good)
         attempts.note("records", attempts.outcome_of(said))
         faults += told("records", number, words, attempts.fault_of(said, (str(folder),)))
@@ -123,12 +123,12 @@ def test_networks(trained, tmp_path):
         shutil.rmtree(folder.parent, ignore_errors=True)
         shutil.copytree(trained.network, folder)
         draw = mutations.chance("networks", attempts.SEED, number)
-        names = sorted(networks.OTHERS)
+        names = sorted(damaged_networks.OTHERS)
         if number < len(names):
             words = names[number]
-            networks.OTHERS[words](folder, good)
+            damaged_networks.OTHERS[words](folder, good)
         else:
-            words = networks.damage(folder, draw)
+            words = damaged_networks.damage(folder, draw)
         said = attempts.call(roads.load_as_written, finished, folder.name, like, good)
         attempts.note("networks", attempts.outcome_of(said))
         faults += told("networks", number, words, attempts.fault_of(said, (str(folder),)))
@@ -148,7 +148,7 @@ def test_checkpoints(trained):
         draw = mutations.chance("checkpoints", attempts.SEED, number)
         steps = sorted((path for path in folder.iterdir() if path.name.isdigit()), key=lambda path: int(path.name))
         chosen = steps if draw.random() < 0.7 else steps[-1:]
-        words = ", ".join(f"{path.name}/{networks.damage(path, draw)}" for path in chosen)
+        words = ", ".join(f"{path.name}/{damaged_networks.damage(path, draw)}" for path in chosen)
         said = attempts.call(roads.restore, folder, trained)
         attempts.note("checkpoints", attempts.outcome_of(said))
         faults += told("checkpoints", number, words, attempts.fault_of(said, (str(folder),)))

@@ -5,7 +5,7 @@ import shutil
 import zlib
 
 import attempts
-import networks
+import damaged_networks
 import pytest
 import roads
 
@@ -19,7 +19,7 @@ def test_program_names_a_network_of_another_version(trained, mode):
     chosen = trained.workdir / "networks" / "r0-f1-s0"
     whole = trained.workdir.parent / "whole"
     shutil.copytree(chosen, whole)
-    networks.OTHERS["a network of another shape"](chosen, roads.read_whole(chosen)[0])
+    damaged_networks.OTHERS["a network of another shape"](chosen, roads.read_whole(chosen)[0])
     before = contents(trained.workdir)
     said = attempts.program(f"--workdir={trained.workdir}", f"--mode={mode}", *trained.more[mode])
     assert attempts.fault_of(said, (str(chosen),)) == "" and said.code == 2
