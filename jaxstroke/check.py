@@ -55,6 +55,7 @@ class Takes:
 ENCODER_INPUTS = {
     "densenet121_3d": Takes("DenseNet121-3D", 3, 32),
     "perez_3d": Takes("Perez-3D", 3, 38),
+    "resnet_small_3d": Takes("ResNet-3D of one block a stage", 3, 8),
     "resnet18_2d": Takes("ResNet18-2D", 2, 8),
     "resnet18_3d": Takes("ResNet18-3D", 3, 8),
     "resnet50_2d": Takes("ResNet50-2D", 2, 8),

@@ -51,5 +51,6 @@ def build(config, dtype) -> MultiTask:
         axis="data",
         remat=config.model.remat,
         dropout=config.model.dropout[0],
+        widths=tuple(config.model.widths),
     )
     return MultiTask(settings.image_names(config)[0], encoder, heads.sizes(config), encoders.ENCODERS[config.model.encoder].heads)

@@ -1,5 +1,6 @@
 """Every encoder, in a small variant: devices, padded rows, recomputed blocks, types, names, sizes, refusals."""
 
+import dataclasses
 import functools
 
 import jax
@@ -20,7 +21,11 @@ MASK = jnp.ones(ROWS).at[jnp.array(ABSENT)].set(0)
 
 
 def residual(parts: encoders.Parts):
-    return resnet.ResNet(parts.dims, (1, 1), parts.dims == 2, parts.conv, parts.norm, width=8, remat=parts.remat, dtype=parts.dtype)
+    return resnet.ResNet(parts.dims, (1, 1), parts.dims == 2, parts.conv, parts.norm, (8, 16), remat=parts.remat, dtype=parts.dtype)
+
+
+def residual_small(parts: encoders.Parts):
+    return encoders.resnet_small(dataclasses.replace(parts, widths=(8, 12)))
 
 
 def transformer(parts: encoders.Parts):
@@ -47,6 +52,7 @@ SMALL = {
     "perez_3d": (baseline, (38, 38, 39), 1, PEREZ),
     "resnet_2d": (residual, (12, 16), 3, RESNET),
     "resnet_3d": (residual, (8, 9, 8), 1, RESNET),
+    "resnet_small_3d": (residual_small, (8, 9, 8), 1, RESNET),
     "vit_2d": (transformer, (16, 24), 3, VIT),
     "vit_3d": (transformer, (8, 16, 8), 1, VIT),
 }
@@ -196,24 +202,25 @@ def test_the_baseline_begins_as_published():
 def test_zero_last_makes_every_block_begin_as_its_shortcut(bottleneck):
     x = jax.random.normal(jax.random.key(0), (2, 16, 16, 1))
     settings = (2, (2, 1), bottleneck, layers.Conv, norm.BatchNorm)
-    module = resnet.ResNet(*settings, width=8, zero_last=True)
+    module = resnet.ResNet(*settings, widths=(8, 16), zero_last=True)
     variables = jax.jit(module.init)(jax.random.key(0), x)
     last = "norm3" if bottleneck else "norm2"
     blocks = {name: block for name, block in variables["params"].items() if name.startswith("layer")}
     assert len(blocks) == 3 and all(float(jnp.abs(block[last]["scale"]).max()) == 0 for block in blocks.values())
     assert float(blocks["layer1_0"]["norm1"]["scale"].min()) == 1
-    plain = jax.jit(resnet.ResNet(*settings, width=8).init)(jax.random.key(0), x)
+    plain = jax.jit(resnet.ResNet(*settings, widths=(8, 16)).init)(jax.random.key(0), x)
     np.testing.assert_array_equal(plain["params"]["layer1_0"]["conv1"]["kernel"], blocks["layer1_0"]["conv1"]["kernel"])
     if not bottleneck:  # no shortcut convolution: the stem's map comes out as it went in
         features = jax.jit(module.apply)(variables, x)
         np.testing.assert_array_equal(features["stem"], features["layer1"])
-    remade = jax.jit(resnet.ResNet(*settings, width=8, zero_last=True, remat=True).init)(jax.random.key(0), x)
+    remade = jax.jit(resnet.ResNet(*settings, widths=(8, 16), zero_last=True, remat=True).init)(jax.random.key(0), x)
     jax.tree.map(np.testing.assert_array_equal, variables, remade)
 
 
 COUNTS = {
     "densenet121_3d": 11_242_624,
     "perez_3d": 291_217 - 129,
+    "resnet_small_3d": 897_360,
     "resnet18_2d": 11_170_240,
     "resnet18_3d": 33_160_000,
     "resnet50_2d": 23_501_760,
@@ -233,8 +240,8 @@ def test_published_sizes_by_shape_alone(name):
             assert count == transformer_size(width, depth, channels * 16 ** encoders.ENCODERS[name].dims) and pooled == (2, width)
         else:
             dims = encoders.ENCODERS[name].dims
-            assert count == COUNTS[name] + (channels - 1) * (16 * 3**dims if name == "perez_3d" else 64 * 7**dims)
-            assert pooled == (2, {"d": 1024, "p": 128, "1": 512, "5": 2048}[name.removeprefix("resnet")[0]])
+            assert count == COUNTS[name] + (channels - 1) * (16 * 3**dims if name in ("perez_3d", "resnet_small_3d") else 64 * 7**dims)
+            assert pooled == (2, {"d": 1024, "p": 128, "_": 128, "1": 512, "5": 2048}[name.removeprefix("resnet")[0]])
 
 
 def test_the_two_residual_networks_are_torchvisions():

@@ -106,7 +106,7 @@ def to_torch(x):
 
 
 def plain(dims, blocks, bottleneck, width):
-    return resnet.ResNet(dims, blocks, bottleneck, layers.Conv, norm.BatchNorm, width=width)
+    return resnet.ResNet(dims, blocks, bottleneck, layers.Conv, norm.BatchNorm, tuple(width * 2**layer for layer in range(len(blocks))))
 
 
 @pytest.mark.parametrize(

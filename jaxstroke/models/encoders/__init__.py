@@ -20,7 +20,10 @@ from jaxstroke.models.encoders import densenet, perez, resnet, vit
 
 @dataclass(frozen=True)
 class Parts:
-    """What every encoder is made of. dims: spatial axes. conv, norm: `layers.Conv` and a norm, partially applied. dropout: a rate."""
+    """What every encoder is made of. dims: spatial axes. conv, norm: `layers.Conv` and a norm, partially applied. dropout: a rate.
+
+    widths: channels of the stages, where an encoder's name does not say them.
+    """
 
     dims: int
     conv: Callable
@@ -28,6 +31,7 @@ class Parts:
     remat: bool
     dtype: jnp.dtype
     dropout: float
+    widths: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,12 @@ def densenet121(parts: Parts) -> nn.Module:
 
 def perez_3d(parts: Parts) -> nn.Module:
     return perez.Perez(dropout=parts.dropout, conv=parts.conv, norm=parts.norm, remat=parts.remat)
+
+
+def resnet_small(parts: Parts) -> nn.Module:
+    """One residual block a stage: for a few hundred images of 16 to 64 voxels an axis and no accelerator."""
+    once = (1,) * len(parts.widths)
+    return resnet.ResNet(parts.dims, once, False, parts.conv, parts.norm, parts.widths, small=True, remat=parts.remat, dtype=parts.dtype)
 
 
 def resnet18(parts: Parts) -> nn.Module:
@@ -76,6 +86,7 @@ ENCODERS = {
     name: Encoder(ENCODER_INPUTS[name], build)
     for name, build in {
         "densenet121_3d": densenet121,
+        "resnet_small_3d": resnet_small,
         "resnet18_2d": resnet18,
         "resnet18_3d": resnet18,
         "resnet50_2d": resnet50,
@@ -98,12 +109,14 @@ def make(
     axis: str | None = "data",
     remat: bool = False,
     dropout: float = 0.0,
+    widths: tuple[int, ...] = (16, 32, 64, 128),
 ) -> nn.Module:
     """The encoder of this name.
 
     form: of the convolutions, see `convolution.conv`. norm: batch or group; a transformer has layer normalisation whatever it says.
     axis: the mesh axis that shares a batch's rows, for batch normalisation in training; None outside shard_map. remat: compute each block
     again in the backward pass. dropout: of whole channels in a DenseNet and in Perez's network, of transformers; a ResNet has none.
+    widths: channels of the stages of `resnet_small_3d`; the others' are those published.
     Unknown names raise InputError.
     """
     for key, value, known in (("encoder", name, ENCODERS), ("norm", norm, NORMS)):
@@ -118,5 +131,6 @@ def make(
         remat=remat,
         dtype=dtype,
         dropout=dropout,
+        widths=widths,
     )
     return encoder.build(parts)

@@ -55,7 +55,8 @@ class Block(nn.Module):
 class ResNet(nn.Module):
     """Named feature maps `n *space c` (stem, layer1 ... layer4) and `pooled`, `n f` float32: the mean over space of the last.
 
-    dims: 2 (`n h w c`) or 3 (`n d h w c`). blocks: residual blocks a layer. width: channels of the stem. conv, norm: see `encoders.make`.
+    dims: 2 (`n h w c`) or 3 (`n d h w c`). blocks, widths: residual blocks and channels a layer; a bottleneck puts out four times as many.
+    small: the stem is 3 an axis and no maximum follows it, for images of few voxels; else 7 and 3. conv, norm: see `encoders.make`.
     ValueError for an image of other axes, or below 8 an axis: the first layer would see a single voxel of it.
     """
 
@@ -64,7 +65,8 @@ class ResNet(nn.Module):
     bottleneck: bool
     conv: Callable
     norm: Callable
-    width: int = 64
+    widths: tuple[int, ...] = (64, 128, 256, 512)
+    small: bool = False
     zero_last: bool = False
     remat: bool = False
     dtype: jnp.dtype = jnp.float32
@@ -75,15 +77,15 @@ class ResNet(nn.Module):
         refused = Takes("ResNet", self.dims, smallest=8).refusal(x.shape[1:-1])
         if refused:
             raise ValueError(f"n *space c = {x.shape}: {refused}")
-        x = convolution(self.conv, self.width, 7, 2, "stem_conv", x.astype(self.dtype))
+        x = convolution(self.conv, self.widths[0], 3 if self.small else 7, 2, "stem_conv", x.astype(self.dtype))
         x = nn.relu(self.norm(name="stem_norm")(x, mask, train))
-        x = pooling.max_pool(x, 3, 2, 1)
+        x = x if self.small else pooling.max_pool(x, 3, 2, 1)
         features = {"stem": x}
         block = nn.remat(Block, static_argnums=(3,)) if self.remat else Block
-        for layer, count in enumerate(self.blocks):
+        for layer, (count, width) in enumerate(zip(self.blocks, self.widths, strict=True)):
             for number in range(count):
                 stride = 2 if layer > 0 and number == 0 else 1
-                settings = (self.width * 2**layer, stride, self.bottleneck, self.zero_last, self.conv, self.norm)
+                settings = (width, stride, self.bottleneck, self.zero_last, self.conv, self.norm)
                 x = block(*settings, name=f"layer{layer + 1}_{number}")(x, mask, train)
             features[f"layer{layer + 1}"] = x
         return features | {"pooled": x.mean(tuple(range(1, x.ndim - 1)), dtype=jnp.float32)}
