@@ -184,11 +184,12 @@ def demo(config):
 
 
 def adrenal(config):
-    """AdrenalMNIST3D (MedMNIST v2): normal or hyperplasia, 28 voxels an axis, padded to 32; cross-validated on train and val.
+    """AdrenalMNIST3D (MedMNIST v2): normal or hyperplasia; the 64-voxel masks averaged to 32 an axis; cross-validated on train and val.
 
-    Published 3D ResNets at this size reach an AUC near 0.83 on the official test split.
+    Half voxels keep the gland's thickness, which tells the classes apart. Published 3D ResNets reach an AUC near 0.83 on the official test.
     """
     config.cohort.recipe = "medmnist3d"
+    config.cohort.medmnist3d.size = 64
     config.cohort.root = f"{DATA}/adrenalmnist3d"
     config.cohort.complete = ("image",)
     config.cohort.outcomes = ConfigDict({"hyperplasia": ("label", "==", 1)})
@@ -197,19 +198,19 @@ def adrenal(config):
     config.images = ConfigDict(
         {
             "image": settings.image(
-                "image", kind="volume", shape=(32, 32, 32), sampling="pad", normalise="scale", window=(0.0, 255.0), register=False,
+                "image", kind="volume", shape=(32, 32, 32), sampling="resize", normalise="scale", window=(0.0, 255.0), register=False,
                 brain_mask="none", dtype="uint8",
             )
         }
     )  # fmt: skip
     config.evaluate.subgroups = ()
     config.split.folds = 5
-    config.split.inner_share = 0.15
+    config.split.inner_share = 0.1
     config.split.stratify = "hyperplasia"
     few_hundred(config)
+    config.train.epochs = 15
     config.train.batch_size = 32
-    config.train.augment.axes = "volume"
-    config.train.augment.flip = 0.5
+    config.train.augment.update({"rotate": 0.0, "shift": 0.07, "zoom_share": 0.0})  # by whole voxels: others would blur what half ones tell
     tasks(config, hyperplasia=1.0)
 
 
@@ -220,7 +221,7 @@ def soop(config):
     """
     config.cohort.recipe = "soop"
     config.cohort.root = f"{DATA}/soop"
-    config.cohort.complete = ("lesion", "views", "age", "nihss")
+    config.cohort.complete = ("lesion", "age", "nihss")
     config.cohort.outcomes = ConfigDict({"poor": ("mrs", ">", 2), "severity": ("nihss", "ordinal", (5, 16)), "old": ("age", ">=", 80)})
     config.cohort.ranges = ConfigDict({"mrs": (0, 6), "age": (0, 120), "nihss": (0, 42)})
     config.clinical.numeric = ("age", "nihss")
@@ -244,7 +245,8 @@ def soop(config):
 
 
 def few_hundred(config):
-    """A schedule for a few hundred patients on two cores: no oversampling, the best epoch by a smoothed validation loss."""
+    """A network and a schedule for a few hundred patients on two cores: no oversampling, the best epoch by a smoothed validation loss."""
+    config.model.encoder, config.model.dropout = "resnet_small_3d", (0.0, 0.0)
     config.train.imbalance = "none"
     config.train.watch = "loss"
     config.train.smoothing = 0.5
@@ -253,7 +255,8 @@ def few_hundred(config):
     config.train.batch_size = 16
     config.train.accumulation = 1
     config.evaluate.batch_size = 32
-    config.optimizer.schedule = "cosine"
+    config.optimizer.schedule, config.optimizer.warmup = "cosine", 0.05
+    config.optimizer.learning_rate, config.optimizer.weight_decay, config.optimizer.clip = 2e-3, 1e-2, 1.0
     config.train.augment.update({"flip": 0.0, "rotate": 10.0, "rotate_share": 1.0, "shift": 0.05, "zoom_share": 0.5, "noise": 0.0})
 
 

@@ -44,6 +44,12 @@ def test_shift_moves_by_whole_pixels_exactly():
     np.testing.assert_allclose(moved[:, :, 0], 0.0, atol=1e-5)
 
 
+def test_without_a_rotation_a_shift_mixes_no_values():
+    x = jax.random.normal(jax.random.key(0), (1, 2, 20, 40, 1))
+    moved = augment.apply(x, numbers((0.0, 0.0, 0.0), (0.08, -0.06)), volume_settings(shift=0.1))  # 1.6 and -2.4 voxels
+    np.testing.assert_array_equal(moved[:, :, 2:, :-2], x[:, :, :-2, 2:])
+
+
 def test_flip_and_intensity():
     x = jax.random.normal(jax.random.key(0), (1, 1, 5, 6, 2))
     np.testing.assert_allclose(augment.apply(x, numbers(flip=(1.0,), intensity=1.1), SETTINGS), 1.1 * x[:, :, :, ::-1], rtol=1e-5)
