@@ -186,7 +186,7 @@ def demo(config):
 def adrenal(config):
     """AdrenalMNIST3D (MedMNIST v2): normal or hyperplasia; the 64-voxel masks averaged to 32 an axis; cross-validated on train and val.
 
-    Half voxels keep the gland's thickness, which tells the classes apart. Published 3D ResNets reach an AUC near 0.83 on the official test.
+    Partly filled voxels keep the gland's thickness, which tells much. Published 3D ResNets reach an AUC near 0.83 on the official test.
     """
     config.cohort.recipe = "medmnist3d"
     config.cohort.medmnist3d.size = 64
@@ -210,7 +210,7 @@ def adrenal(config):
     few_hundred(config)
     config.train.epochs = 15
     config.train.batch_size = 32
-    config.train.augment.update({"rotate": 0.0, "shift": 0.07, "zoom_share": 0.0})  # by whole voxels: others would blur what half ones tell
+    config.train.augment.update({"rotate": 0.0, "shift": 0.07, "zoom_share": 0.0})  # the others would blur such voxels
     tasks(config, hyperplasia=1.0)
 
 

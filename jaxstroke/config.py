@@ -147,7 +147,7 @@ def base() -> ConfigDict:
                 "flip": 0.5,  # probability of a flip, an axis
                 "rotate": 10.0,  # degrees, uniform in +-
                 "rotate_share": 1.0,  # of the patients
-                "shift": 0.05,  # share of the image's side, uniform in +-
+                "shift": 0.05,  # share of the image's side, uniform in +-; by whole voxels where nothing is rotated
                 "zoom": 1.1,  # factor
                 "zoom_share": 0.0,  # of the patients
                 "intensity": 0.1,  # share, uniform in +-

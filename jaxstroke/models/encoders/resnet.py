@@ -53,7 +53,7 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Named feature maps `n *space c` (stem, layer1 ... layer4) and `pooled`, `n f` float32: the mean over space of the last.
+    """Named feature maps `n *space c` (stem, layer1, layer2 ...) and `pooled`, `n f` float32: the mean over space of the last.
 
     dims: 2 (`n h w c`) or 3 (`n d h w c`). blocks, widths: residual blocks and channels a layer; a bottleneck puts out four times as many.
     small: the stem is 3 an axis and no maximum follows it, for images of few voxels; else 7 and 3. conv, norm: see `encoders.make`.
