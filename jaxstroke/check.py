@@ -17,13 +17,13 @@ CHOICES = {
     "optimizer.name": ("adamw", "adamw_amsgrad", "sgd", "lars"),
     "optimizer.schedule": ("constant", "cosine", "plateau"),
     "train.dtype": ("auto", "float32", "bfloat16"),
-    "train.watch": ("loss", "balanced_accuracy"),
+    "train.watch": ("loss", "balanced_accuracy", "last"),
     "train.imbalance": ("none", "weights", "oversample"),
     "train.feed": ("auto", "resident", "grain"),
     "train.stages": ("two", "joint"),
     "train.augment.axes": ("plane", "volume"),
     "device.convolution": ("auto", "native", "products", "space_to_depth"),
-    "benchmark.kind": ("train", "predict", "feed"),
+    "benchmark.kind": ("train", "predict", "compile", "feed"),
     "benchmark.source": ("synthetic", "records"),
 }
 AUGMENTATIONS = ("flip", "rotate", "shift", "zoom", "intensity", "noise")  # what `train.augment.skip` may name; see feed.augment

@@ -132,7 +132,8 @@ def base() -> ConfigDict:
             "accumulation": 1,  # micro-batches an update
             "dtype": "auto",  # of the computation: auto (bfloat16 on GPU and TPU, float32 on CPU) | float32 | bfloat16
             "epochs": 100,
-            "watch": "loss",  # what decides which epoch is best: loss (smoothed, of validation) | balanced_accuracy (of `evaluate.primary`)
+            "watch": "loss",  # which epoch is kept, best by: loss (smoothed, of validation) | balanced_accuracy (of `evaluate.primary`);
+            # or last: no choice and no early stop, for a schedule that comes to rest by itself (cosine)
             "patience": 15,  # epochs without a better one in any module
             "smoothing": 0.5,  # weight of the past in the watched validation loss
             "imbalance": "none",  # none | weights | oversample
@@ -187,7 +188,9 @@ def base() -> ConfigDict:
     )
     config.benchmark = ConfigDict(
         {
-            "kind": "train",  # train (forward, backward, update) | predict (forward) | feed (records to the device, nothing computed)
+            # train (forward, backward, update) | predict (forward) | compile (the training step is planned, and never runs: will it fit?)
+            # | feed (records to the device, nothing computed)
+            "kind": "train",
             "source": "synthetic",  # synthetic (arrays made on the device) | records (the config's cohort through the feed)
             "steps": 20,  # timed
             "warmup": 3,  # before them

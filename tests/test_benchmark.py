@@ -16,7 +16,7 @@ import pytest
 from etils import epath
 
 from jaxstroke import compilations, main
-from jaxstroke.benchmark import cost, peaks, records, synthetic
+from jaxstroke.benchmark import cost, peaks, records, synthetic, timing
 from jaxstroke.training import mesh, modes
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -81,6 +81,20 @@ def test_a_training_step_on_a_mesh(tmp_path, capsys):
     assert sum(float(one["share"]) for one in operations) == pytest.approx(1)
     assert any("dwi/encoder" in one["source"] for one in operations)
     assert operations[0]["operation"] in printed and "samples a second" in printed
+
+
+def test_a_step_is_planned_without_running(tmp_path, capsys, monkeypatch):
+    """What the compiler says of the step that would be timed: the same operations and memory, and no time."""
+    assert run(tmp_path / "timed", "smoke", ONE) == 0
+    capsys.readouterr()
+    monkeypatch.setattr(timing, "measure", None)
+    assert run(tmp_path / "planned", "smoke", ONE, "--config.benchmark.kind=compile") == 0
+    found, whole, printed = results(tmp_path / "planned"), results(tmp_path / "timed"), capsys.readouterr().out
+    assert set(found) == set(whole)
+    for field in ("flops_per_step", "bytes_per_step", "peak_gib", "peak_gib_source", "parameters", "shape"):
+        assert found[field] == whole[field] and found[field]
+    assert found["steps"] == 0 and found["step_s"] is None and found["achieved_tflops"] is None and found["compile_s"] > 0
+    assert "GFLOP, a step" in printed and "samples a second" not in printed
 
 
 def test_a_forward_pass_without_images(tmp_path):

@@ -22,6 +22,7 @@ def benchmark(config, workdir: epath.Path, name: str, with_profile: bool):
     """Measure a step of the config and write `benchmark.json`. name: of the config's file and variant, "" where unknown.
 
     A step is one micro-batch: forward, backward, update; neither accumulation nor augmentation. With a profile, `profile/` as well.
+    Of `benchmark.kind = compile` all that is known without a step: operations, traffic and memory as the compiler plans them.
     """
     config = one_micro_batch(config)
     workdir.mkdir(parents=True, exist_ok=True)
@@ -36,13 +37,18 @@ def benchmark(config, workdir: epath.Path, name: str, with_profile: bool):
     state = programs.on_slots(made.initial(0), devices)
     parameters = sum(x.size for x in jax.tree.leaves(state["params"])) // devices.shape["run"]
     ready = timing.prepare(config, made, state, programs.on_slots(fitted, devices), take)
-    state, times = timing.measure(ready, state, config.benchmark)
+    times = None
+    if config.benchmark.kind != "compile":
+        state, times = timing.measure(ready, state, config.benchmark)
     found = describe(config, name, devices, batch, rows) | {"parameters": parameters}
-    found |= timed(times, ready, rows * devices.shape["run"], config.benchmark.source)
+    found |= compiling(ready) | timed(times, rows * devices.shape["run"], config.benchmark.source)
     found |= counts(config, fitted, batch, ready, devices, found)
     found["versions"] = {package: work.version(package) for package in PACKAGES}
-    found |= {"stages_s": None, "compilations": dataclasses.asdict(compilations.count())}
+    found |= {"stages_s": {}, "compilations": dataclasses.asdict(compilations.count())}
     work.write_json(workdir / "benchmark.json", finite(found))  # already here: the stages compile two more programs, which may not fit
+    if times is None:
+        print(table.results(finite(found)))
+        return
     state, found["stages_s"] = timing.stages(config, ready, state, times)
     found["compilations"] = dataclasses.asdict(compilations.count())
     found = finite(found)
@@ -104,13 +110,16 @@ def describe(config, name: str, devices: jax.sharding.Mesh, batch: dict, rows: i
     }
 
 
-def timed(times: timing.Times, ready: timing.Ready, samples: int, source: str) -> dict:
-    """Every field that is a time. samples: patients a step, over all runs. A step's time includes its wait for data."""
+def compiling(ready: timing.Ready) -> dict:
+    return {"compile_s": ready.lowering + ready.compiling, "lower_s": ready.lowering, "compile_cached": ready.cached}
+
+
+def timed(times: timing.Times | None, samples: int, source: str) -> dict:
+    """Every field that is a time of a step, None where none was taken. samples: patients a step, over all runs. Waits for data count."""
+    if times is None:
+        return dict.fromkeys(("first_step_s", "start_to_first_step_s", "step_s", "samples_per_s", "data_wait_share")) | {"steps": 0}
     median = statistics.median(times.steps)
     return {
-        "compile_s": ready.lowering + ready.compiling,
-        "lower_s": ready.lowering,
-        "compile_cached": ready.cached,
         "first_step_s": times.first,
         "start_to_first_step_s": times.age,
         "step_s": {"min": min(times.steps), "median": median, "max": max(times.steps)},
@@ -128,10 +137,11 @@ def counts(config, fitted: dict, batch: dict, ready: timing.Ready, devices: jax.
     memory, memory_source = cost.memory(ready.compiled)
     on_cpu = found["platform"] == "cpu"
     precision = jax.config.jax_default_matmul_precision
-    peak = peaks.measure() if on_cpu else peaks.of(found["device"], found["dtype"], precision)
+    timed = found["step_s"] is not None
+    peak = peaks.of(found["device"], found["dtype"], precision) if not on_cpu else peaks.measure() if timed else peaks.Peak()
     many = 1 if on_cpu else devices.size  # a CPU is measured as a whole
-    median = found["step_s"]["median"]
-    achieved, bandwidth = ratio(flops, 1e12 * median), ratio(traffic, 1e9 * median)
+    median = found["step_s"]["median"] if timed else None
+    achieved, bandwidth = (ratio(flops, 1e12 * median), ratio(traffic, 1e9 * median)) if timed else (None, None)
     peak_tflops, peak_gb_s = (None if one is None else one * many for one in (peak.tflops, peak.gb_s))
     return {
         "flops_per_step": flops,

@@ -16,9 +16,9 @@ def results(found: dict) -> str:
         "batch": f"{found['batch']}{runs(found)}, {found['dtype']}: {shapes(found['shape'])}",
         "parameters": f"{found['parameters']:,}",
         "compile": f"{found['compile_s']:.2f} s, of them {found['lower_s']:.2f} s before XLA{cached(found['compile_cached'])}",
-        "first step": f"{found['first_step_s']:.3g} s{since(found['start_to_first_step_s'])}",
-        "step": step(found["step_s"], found["steps"]),
-        "samples a second": f"{found['samples_per_s']:.4g}",
+        "first step": found["step_s"] and f"{found['first_step_s']:.3g} s{since(found['start_to_first_step_s'])}",
+        "step": found["step_s"] and step(found["step_s"], found["steps"]),
+        "samples a second": found["step_s"] and f"{found['samples_per_s']:.4g}",
         "stages": ", ".join(f"{name} {1e3 * seconds:.4g} ms" for name, seconds in found["stages_s"].items() if seconds is not None),
         "wait for data": None if found["data_wait_share"] is None else f"{found['data_wait_share']:.1%} of the step",
         "operations": against(found, "flops_per_step", "GFLOP", "achieved_tflops", "TFLOP/s", "peak_tflops", "peak_tflops_source"),
@@ -72,7 +72,10 @@ def against(found: dict, amount: str, unit: str, rate: str, rate_unit: str, peak
     """An amount a step in thousands of millions, its rate, and that rate's share of the peak: names of fields, and their units."""
     if found[amount] is None:
         return None
-    line = f"{found[amount] / 1e9:.4g} {unit}, a step; {found[rate]:.3g} {rate_unit}"
+    line = f"{found[amount] / 1e9:.4g} {unit}, a step"
+    if found[rate] is None:
+        return line
+    line += f"; {found[rate]:.3g} {rate_unit}"
     return line if found[peak] is None else f"{line}, {found[rate] / found[peak]:.1%} of {found[peak]:.4g} ({found[source]})"
 
 

@@ -154,7 +154,8 @@ def of_split(config: dict) -> dict[str, str]:
     times = f"{split.get('folds')} folds, {repeats} repeat{'' if repeats == 1 else 's'}, seed {split.get('seed')}"
     plain = {"kfold": f"Cross-validation, patients never divided: {times}", "group": f"Cross-validation by centre: {times}"}
     outer = plain.get(kind, f"A {kind} split by the column {split.get('column')}")
-    inner = f"{100 * split.get('inner_share', 0):g} % served early stopping, recalibration and thresholds"
+    stopping = "" if config.get("train", {}).get("watch") == "last" else "early stopping, "
+    inner = f"{100 * split.get('inner_share', 0):g} % served {stopping}recalibration and thresholds"
     return {"12a": f"{outer}. Of each fold's training patients {inner}."}
 
 

@@ -16,7 +16,7 @@ class Slot:
     epoch: int = 0
     step: int = 0
     watched: dict = dataclasses.field(default_factory=dict)  # part: smoothed validation loss
-    best: dict = dataclasses.field(default_factory=dict)  # part: lowest watched
+    best: dict = dataclasses.field(default_factory=dict)  # part: `watched` of the epoch kept
     best_epoch: dict = dataclasses.field(default_factory=dict)
     sums: dict = dataclasses.field(default_factory=dict)  # training terms of the epoch so far
 
@@ -42,6 +42,7 @@ def part_losses(sums: dict[str, tuple[float, float]], parts: tuple[str, ...]) ->
 def watch(config, parts, slots: list[Slot], losses, recalls) -> dict[str, np.ndarray]:
     """Smooth what `train.watch` names, note improvements: {part: `run` bool}. A loss that is not finite stops the program.
 
+    Under "last" the smoothed loss is noted and every epoch counts as an improvement, so that the last one is kept and none stops a run.
     losses, recalls: of validation, by slot; see `loop.validate`.
     """
     improved = {part: np.zeros(len(slots), bool) for part in parts}
@@ -64,7 +65,7 @@ def watch(config, parts, slots: list[Slot], losses, recalls) -> dict[str, np.nda
                 continue
             past = slot.watched.get(part, value)
             slot.watched[part] = config.train.smoothing * past + (1 - config.train.smoothing) * value
-            if slot.watched[part] < slot.best.get(part, np.inf):
+            if config.train.watch == "last" or slot.watched[part] < slot.best.get(part, np.inf):
                 slot.best[part], slot.best_epoch[part] = slot.watched[part], slot.epoch
                 improved[part][place] = True
     return improved

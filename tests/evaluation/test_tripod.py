@@ -44,6 +44,12 @@ def test_what_the_run_knows_is_filled_in(content):
     assert f"{content['tasks']['poor']['auc']['value']:.3f}" in found["23a"] and "centre" in found["23b"] and "60 patients" in found["21"]
 
 
+def test_early_stopping_is_named_only_where_there_was_some(content):
+    last = RUN | {"config": RUN["config"] | {"train": {"imbalance": "weights", "watch": "last"}}}
+    assert "early stopping" in items(content, RUN, COHORT)["12a"]["filled"]
+    assert "20 % served recalibration" in items(content, last, COHORT)["12a"]["filled"]
+
+
 def test_nothing_is_claimed_that_no_file_says(content):
     bare = content | {"subgroups": []}
     found = items(bare, {"config": {}}, {})

@@ -105,6 +105,19 @@ def test_early_stopping_keeps_each_parts_best_epoch():
     assert ended == [False, False, False, True]
 
 
+def test_watching_the_last_epoch_neither_chooses_nor_stops():
+    slot = progress.Slot(run="r")
+    config = type("C", (), {"train": type("T", (), {"watch": "last", "smoothing": 0.0, "patience": 1, "epochs": 4})})
+    ended, improved = [], []
+    for value in (1.0, 2.0, 3.0, 4.0):
+        slot.sums = {"a/t": (1.0, 1.0)}
+        improved.append(bool(progress.watch(config, ("a",), [slot], [{"a": value}], [{}])["a"][0]))
+        ended.append(progress.over(config, slot))
+    assert improved == [True] * 4
+    assert ended == [False, False, False, True]
+    assert slot.best == {"a": 4.0}
+
+
 def test_half_a_line_of_the_log_is_dropped(config, arrays, todo, numbers, tmp_path):
     train(config, arrays, todo[:1], numbers, tmp_path)
     with (tmp_path / "metrics.jsonl").open("a") as file:
