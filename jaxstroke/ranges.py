@@ -51,7 +51,7 @@ IMAGE_CHOICES = {
     "dtype": ("int16", "uint8"),
     "channels": (1, 3),
     # of preprocess.normalise.NORMALISE
-    "normalise": ("zscore", "window", "window_erased", "scale", "percentile", "mask", "photograph", "none"),
+    "normalise": ("zscore", "window", "window_erased", "ct_windows", "scale", "percentile", "mask", "photograph", "none"),
 }
 WINDOWED = ("window", "window_erased", "scale")  # those that read `window`
 LONGEST_PATH, LONGEST_NAME = 4096, 255
@@ -152,10 +152,10 @@ def check_image(where: str, image: dict):
     check_count(f"{where}.shape = {shown(image['shape'])}", (*image["shape"], image["channels"]), MOST_VALUES, "values an image")
     if any(0 < length < 0.01 for length in image["spacing"]):
         raise InputError(f"{where}.spacing = {shown(image['spacing'])} must be 0 or at least 0.01 mm each")
-    as_it_is = not image["register"] and image["brain_mask"] == "none" and image["axis"] == "slice"
-    if image["sampling"] != "grid" and not as_it_is:
-        how = "set register=False, brain_mask='none', axis='slice'"
-        raise InputError(f"{where}.sampling = '{image['sampling']}' takes a file as it is: {how}")
+    if image["sampling"] != "grid" and (image["register"] or image["axis"] != "slice"):
+        raise InputError(f"{where}.sampling = '{image['sampling']}' takes a file as it is: set register=False, axis='slice'")
+    if image["normalise"] == "ct_windows" and image["channels"] != 3:
+        raise InputError(f"{where}.normalise = 'ct_windows' makes three channels (brain, subdural, bone): set channels=3")
     if image["normalise"] in WINDOWED and not image["window"][1] > image["window"][0]:
         raise InputError(f"{where}.window = {shown(image['window'])}: the second value must be the larger one")
     if not image["column"]:

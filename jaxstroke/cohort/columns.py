@@ -6,7 +6,7 @@ from jaxstroke import config as settings
 from jaxstroke.cohort import labels
 from jaxstroke.errors import InputError, nearest
 
-NO_COLUMN = ("", "none", "foreground")  # values of images.<name>.brain_mask that name no column
+NO_COLUMN = ("", "none", "foreground", "ct_brain")  # values of images.<name>.brain_mask that name no column
 
 
 @dataclass(frozen=True)

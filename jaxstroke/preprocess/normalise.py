@@ -1,7 +1,7 @@
 """Values of a resampled image, by modality (papers.md 1.4), and how they are stored.
 
-Every function takes values (any shape, float32) and `inside` (same shape, bool: brain and field of view) and returns float32 of the same
-shape. Statistics come from inside only.
+Every function takes values (`... 1` of a volume, float32) and `inside` (same shape, bool: brain and field of view) and returns float32
+of the same shape, `... 3` of `ct_windows`. Statistics come from inside only.
 """
 
 import numpy as np
@@ -13,6 +13,11 @@ CLIP = 5.0
 MOST_OUTSIDE = 0.5
 LEAST_SEEN = 0.001
 PERCENTILE = 99.5
+CT_WINDOWS = (
+    (0.0, 80.0),
+    (-20.0, 180.0),
+    (-800.0, 2000.0),
+)  # HU: brain, subdural, bone, as radiologists set them (80/40, 200/80, 2800/600)
 
 
 def zscore(values: np.ndarray, inside: np.ndarray, window) -> np.ndarray:
@@ -49,6 +54,14 @@ def erased(values: np.ndarray, inside: np.ndarray, window) -> np.ndarray:
     return np.where(seen, share, np.float32(0))
 
 
+def ct_windows(values: np.ndarray, inside: np.ndarray, window) -> np.ndarray:
+    """Three channels for one, the last axis: the `CT_WINDOWS`, each 0..1. Refuses what has no brain tissue's HU."""
+    low, high = CT_WINDOWS[0]
+    if np.mean(((values > low) & (values < high))[inside]) < LEAST_SEEN:
+        raise ReadError(f"less than a thousandth of it lies between {low:g} and {high:g}: is it a CT in HU?")
+    return np.concatenate([scaled(values, inside, one) for one in CT_WINDOWS], -1)
+
+
 def scaled(values: np.ndarray, inside: np.ndarray, window) -> np.ndarray:
     """(low, high) to 0..1, clipped, and nothing refused: for values known to be in that unit, such as 0 to 255 of a published array."""
     low, high = window
@@ -78,6 +91,7 @@ NORMALISE = {
     "zscore": (zscore, (-CLIP, CLIP)),
     "window": (windowed, (0.0, 1.0)),
     "window_erased": (erased, (0.0, 1.0)),
+    "ct_windows": (ct_windows, (0.0, 1.0)),
     "scale": (scaled, (0.0, 1.0)),
     "percentile": (percentile, (0.0, 1.0)),
     "mask": (fraction, (0.0, 1.0)),

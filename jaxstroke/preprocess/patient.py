@@ -96,9 +96,9 @@ def volumes(plan: Plan, job: Job, name: str, images: list, cache: dict) -> dict:
         raise ReadError(f"{len(images)} volumes in one cell, but images.{name}.axis is 'slice': one volume is expected")
     if not timed and images[0].array.ndim > 3:
         raise ReadError(f"it is 4D ({images[0].array.shape[-1]} time points), but images.{name}.axis is 'slice'")
-    if settings["sampling"] in resize.OF_THE_FILE:
-        return resize.resized(settings, images[0].array, images[0].affine)
     own = geometry(plan, job, name, cache)
+    if settings["sampling"] in resize.OF_THE_FILE:
+        return resize.resized(settings, images[0].array, images[0].affine, own.foreground)
     reference_name, reference = reference_for(plan, job, name, cache)
     size = settings["shape"]
     shape = (1, *size[1:]) if timed else tuple(size)

@@ -5,7 +5,9 @@ import dataclasses
 import numpy as np
 
 from jaxstroke.cohort.readers import ReadError, read_image
-from jaxstroke.preprocess import brain
+from jaxstroke.preprocess import brain, ct
+
+FOUND = {"foreground": brain.find, "ct_brain": ct.find}  # values of images.<name>.brain_mask that look at the image itself
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,12 +59,12 @@ def geometry(plan: Plan, job: Job, name: str, cache: dict) -> brain.Geometry:
 
 
 def foreground(plan: Plan, job: Job, name: str, array, affine, cache: dict) -> brain.Foreground | None:
-    """The head as `images.<name>.brain_mask` says: none, found in the image, or the file in a column."""
+    """The head or brain as `images.<name>.brain_mask` says: none, found in the image, or the file in a column."""
     column = plan.images[name]["brain_mask"]
     if column in ("", "none"):
         return None
-    if column == "foreground":
-        return brain.find(array, affine)
+    if column in FOUND:
+        return FOUND[column](array, affine)
     if not job.paths.get(column):
         raise ReadError(f"its brain mask (column '{column}') is missing")
     try:
