@@ -26,8 +26,8 @@ def image(column: str, **settings) -> ConfigDict:
     channels      1, or 3 for colour photographs and ct_windows
     sampling      grid (a grid in mm along the file's axes) | resize (all of the file's voxels by their number: paper 3, `spacing` unused)
                   | pad (the file's voxels as they are, zeros or a cut on both sides of each axis)
-    normalise     zscore (inside the brain, clipped at 5) | window | window_erased | ct_windows | scale | percentile | mask | photograph
-                  | none
+    normalise     zscore (inside the brain, clipped at 5) | window | window_erased | ct_windows | scale | percentile | mask (its share of a voxel)
+                  | mask_log (the same, its logarithm) | photograph | none
     window        (low, high) in the file's own unit, stored as 0 to 1; what lies outside is 0 or 1, or with window_erased 0; scale refuses
                   no image, the other two one that seems to be in another unit. ct_windows has its own: brain, subdural and bone
     register      resample onto the grid of `cohort.reference` through the affines

@@ -51,7 +51,7 @@ IMAGE_CHOICES = {
     "dtype": ("int16", "uint8"),
     "channels": (1, 3),
     # of preprocess.normalise.NORMALISE
-    "normalise": ("zscore", "window", "window_erased", "ct_windows", "scale", "percentile", "mask", "photograph", "none"),
+    "normalise": ("zscore", "window", "window_erased", "ct_windows", "scale", "percentile", "mask", "mask_log", "photograph", "none"),
 }
 WINDOWED = ("window", "window_erased", "scale")  # those that read `window`
 LONGEST_PATH, LONGEST_NAME = 4096, 255

@@ -13,6 +13,7 @@ CLIP = 5.0
 MOST_OUTSIDE = 0.5
 LEAST_SEEN = 0.001
 PERCENTILE = 99.5
+MASKS = ("mask", "mask_log")  # names below for what a mask file marks
 CT_WINDOWS = (
     (0.0, 80.0),
     (-20.0, 180.0),
@@ -82,6 +83,11 @@ def fraction(values: np.ndarray, inside: np.ndarray, window) -> np.ndarray:
     return np.clip(values, 0.0, 1.0).astype(np.float32)
 
 
+def log_fraction(values: np.ndarray, inside: np.ndarray, window) -> np.ndarray:
+    """The same as log(1 + 100 share) / log 101: lesions differ in volume by factors, and a regression on them takes logarithms too."""
+    return np.log1p(100 * fraction(values, inside, window)) / np.float32(np.log(101))
+
+
 def unchanged(values: np.ndarray, inside: np.ndarray, window) -> np.ndarray:
     return values.astype(np.float32, copy=False)
 
@@ -95,6 +101,7 @@ NORMALISE = {
     "scale": (scaled, (0.0, 1.0)),
     "percentile": (percentile, (0.0, 1.0)),
     "mask": (fraction, (0.0, 1.0)),
+    "mask_log": (log_fraction, (0.0, 1.0)),
     "photograph": (fraction, (0.0, 1.0)),
     "none": (unchanged, None),
 }

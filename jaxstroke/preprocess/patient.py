@@ -12,7 +12,7 @@ import numpy as np
 from jaxstroke.cohort import npz
 from jaxstroke.cohort.files import ReadError, check_size
 from jaxstroke.errors import InputError
-from jaxstroke.preprocess import records, resize, slices, volume
+from jaxstroke.preprocess import normalise, records, resize, slices, volume
 from jaxstroke.preprocess.reference import Job, Plan, check_overlap, geometry, read, reference_for
 
 
@@ -62,7 +62,7 @@ def prepare_image(plan: Plan, job: Job, name: str, cache: dict) -> dict:
         return record
     try:
         images = read_all(job, name, cache)
-        if plan.images[name]["normalise"] != "mask" and not any(image.array.any() for image in images):
+        if plan.images[name]["normalise"] not in normalise.MASKS and not any(image.array.any() for image in images):
             raise ReadError("it is zero everywhere")  # a lesion mask may be: no lesion, 0 ml
         flat = [image.affine is None for image in images]
         if any(flat) and not all(flat):
@@ -110,7 +110,8 @@ def volumes(plan: Plan, job: Job, name: str, images: list, cache: dict) -> dict:
     frames = [(frame, image.affine) for image in images for frame in _frames(image.array)]
     make = slices.time_points if timed else slices.axial_slices
     values, inside, place, index, mask = make(settings, frames, grid, head, reference_head)
-    ml = float(np.count_nonzero(volume.marked(frames[0][0])) * volume.voxel_ml(frames[0][1])) if settings["normalise"] == "mask" else None
+    is_mask = settings["normalise"] in normalise.MASKS
+    ml = float(np.count_nonzero(volume.marked(frames[0][0])) * volume.voxel_ml(frames[0][1])) if is_mask else None
     steps = [
         {"name": "resample", "matrix": grid.to_source(frames[0][1]).tolist(), "shape": list(grid.shape), "affine": grid.affine.tolist()},
         {"name": "time" if timed else "slices", "index": index.tolist()},

@@ -13,7 +13,7 @@ from etils import epath
 
 from jaxstroke import ranges
 from jaxstroke.errors import InputError, nearest
-from jaxstroke.preprocess import clinical, records
+from jaxstroke.preprocess import clinical, normalise, records
 from jaxstroke.preprocess.load import Prepared, Table, load_arrays, load_table, places
 from jaxstroke.preprocess.reference import Job, Plan
 from jaxstroke.preprocess.shards import make_images
@@ -59,7 +59,7 @@ def make_plan(config, names) -> Plan:
         ranges.check_image(f"config.images.{name}", settings[name])  # before a thousand files are read
     first = config.cohort.reference
     registered = [name for name in settings if settings[name]["register"] or name == first]
-    order = sorted(registered, key=lambda name: (name != first, settings[name]["normalise"] == "mask", name))
+    order = sorted(registered, key=lambda name: (name != first, settings[name]["normalise"] in normalise.MASKS, name))
     return Plan(settings, tuple(order) if first else (), float(config.cohort.min_overlap))
 
 

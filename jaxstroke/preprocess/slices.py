@@ -55,7 +55,7 @@ def axial_slices(settings: dict, frames: list, grid: volume.Grid, head, referenc
     Slices are chosen by the reference's head, so that slice i is the same place in all modules; the mask is the module's own.
     """
     array, affine = frames[0]
-    is_mask = settings["normalise"] == "mask"
+    is_mask = settings["normalise"] in normalise.MASKS
     values, coverage = volume.resample(volume.marked(array) if is_mask else array, affine, grid, partial=is_mask)
     seen = coverage > HALF
     shown = head if head is not None else reference_head

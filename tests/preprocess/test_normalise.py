@@ -70,3 +70,12 @@ def test_storage_keeps_zero_and_values_within_half_a_step(name, dtype):
     assert np.abs(back - values).max() <= 0.51 * scale
     with pytest.raises(InputError, match="dtype 'float32' is not known"):
         quantise(name, values, "float32")
+
+
+def test_the_logarithm_of_a_masks_share_keeps_none_at_0_and_all_at_1():
+    share = np.linspace(0, 1, 33, dtype=np.float32).reshape(3, 11)
+    found = normalise("mask_log", share, np.ones(share.shape, bool), (0.0, 1.0))
+    np.testing.assert_allclose(np.expm1(found * np.log(101)) / 100, share, atol=1e-6)
+    assert found[0, 0] == 0 and found[-1, -1] == pytest.approx(1)
+    stored, scale, offset = quantise("mask_log", found, "uint8")
+    assert offset == 0 and (np.diff(stored.ravel().astype(int)) > 0).all()  # small shares stay apart

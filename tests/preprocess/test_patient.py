@@ -117,6 +117,9 @@ def test_lesion_volume_is_that_of_the_file(tmp_path, kit):
     record = run({"lesion": settings}, {"lesion": path}, "lesion")
     assert record["volume_ml"] == pytest.approx(7 * 3 * 2 * 54 / 1000)
     assert value(record).sum() * 12 * 36 / 1000 == pytest.approx(record["volume_ml"], rel=0.02)
+    logarithm = run({"lesion": settings | {"normalise": "mask_log"}}, {"lesion": path}, "lesion")
+    assert logarithm["volume_ml"] == record["volume_ml"]
+    np.testing.assert_allclose(np.expm1(value(logarithm) * np.log(101)) / 100, value(record), atol=0.02)
     assert record["array"].dtype == np.uint8 and record["mask"].tolist() == [1] * 5
 
 
