@@ -1,48 +1,21 @@
 """Every config key with its default and unit. A file in `configs/` starts from `base()` and states what its paper changes.
 
-Sections: cohort, images, clinical, split, model, loss, optimizer, train, evaluate, device, benchmark. No key is optional and none is added
-elsewhere: a misspelt `--config.x.y` is an error that names the nearest key.
+Sections: cohort, images, clinical, split, model, loss, optimizer, train, evaluate, device, explain, benchmark. No key is optional and
+none is added elsewhere: a misspelt `--config.x.y` is an error that names the nearest key.
 """
 
 from ml_collections import ConfigDict
+
+from jaxstroke.config_images import image as image  # a config file needs this module alone
 
 MISSING = ("", "n/a", "N/A", "na", "NA", "nan", "NaN", "null", "NULL", "None")
 
 # What may differ from the trained config when a workdir is used again (design: a trained workdir is self-contained).
 MAY_DIFFER = (
     "cohort.root", "cohort.table", "cohort.records", "cohort.workers", "evaluate.bootstrap", "evaluate.batch_size", "evaluate.comparators",
-    "evaluate.attainable", "evaluate.subgroups", "evaluate.subgroup_bounds", "device", "benchmark", "train.save_seconds",
+    "evaluate.attainable", "evaluate.subgroups", "evaluate.subgroup_bounds", "device", "benchmark", "explain",
+    "train.save_seconds",
 )  # fmt: skip
-
-
-def image(column: str, **settings) -> ConfigDict:
-    """Settings of one image; they decide how it is prepared, so two configs with equal settings share records.
-
-    column        column of the table with a file, a folder, or several files joined by '|'
-    kind          sequence: slices or time points, `b s h w c` | volume: `b d h w c` | series: `b s d h w c`
-    axis          what a sequence runs over: slice | time
-    spacing       mm of the stored grid (z, y, x); 0 keeps the reference's own
-    shape         stored (s, h, w); shorter ones are padded and masked, of longer ones evenly spaced slices are kept
-    channels      1, or 3 for colour photographs and ct_windows
-    sampling      grid (a grid in mm along the file's axes) | resize (all of the file's voxels by their number: paper 3, `spacing` unused)
-                  | pad (the file's voxels as they are, zeros or a cut on both sides of each axis)
-    normalise     zscore (inside the brain, clipped at 5) | window | window_erased | ct_windows | scale | percentile | mask (its share of a voxel)
-                  | mask_log (the same, its logarithm) | photograph | none
-    window        (low, high) in the file's own unit, stored as 0 to 1; what lies outside is 0 or 1, or with window_erased 0; scale refuses
-                  no image, the other two one that seems to be in another unit. ct_windows has its own: brain, subdural and bone
-    register      resample onto the grid of `cohort.reference` through the affines
-    brain_mask    foreground (the head, by threshold and morphology) | ct_brain (of an unstripped head CT in HU) | none (such as stripped
-                  ones) | a column with mask files; what lies outside is 0 in the stored image
-    dtype         int16 with a scale | uint8
-    """
-    defaults = {
-        "column": column, "kind": "sequence", "axis": "slice", "spacing": (0.0, 0.0, 0.0), "shape": (24, 192, 192), "channels": 1,
-        "sampling": "grid", "normalise": "zscore", "window": (0.0, 1.0), "register": True, "brain_mask": "foreground", "dtype": "int16",
-    }  # fmt: skip
-    unknown = set(settings) - set(defaults)
-    if unknown:
-        raise KeyError(f"unknown image setting {sorted(unknown)}; known: {sorted(defaults)}")
-    return ConfigDict(defaults | settings)
 
 
 def base() -> ConfigDict:
@@ -186,6 +159,21 @@ def base() -> ConfigDict:
             "process": 0,  # number of this one, where no cluster gives it
             "cache": "~/.cache/jaxstroke",  # compiled programs; "" = none
             "convolution": "auto",  # form: auto (by platform) | native | products | space_to_depth
+        }
+    )
+    config.explain = ConfigDict(
+        {
+            # grad_cam | guided_backpropagation | guided_grad_cam | integrated_gradients | occlusion; one or several
+            "method": ("grad_cam",),
+            "head": "",  # task, "" = `evaluate.primary`
+            "image": "",  # "" = every image that the network sees
+            "layer": "",  # of grad_cam: end of its path in the network, "" = one that still knows where things are
+            "patients": (),  # ids of the table, () = the first ones
+            "most": 3,  # patients, where none are named
+            "steps": 64,  # of integrated_gradients
+            "patch": (4, 8, 8),  # stored voxels (s, h, w) that occlusion hides at a time
+            "stride": (2, 4, 4),  # and by which it moves on
+            "cut": 0.45,  # share of a map's range below which nothing is drawn over the image (paper 3)
         }
     )
     config.benchmark = ConfigDict(

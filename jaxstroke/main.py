@@ -19,7 +19,7 @@ from jaxstroke import check, compilations, full_disk, hosts, restart, terminal
 from jaxstroke import workdir as work
 from jaxstroke.errors import InputError, Stopped, nearest
 
-MODES = ("train", "prepare", "evaluate", "report", "predict", "benchmark")
+MODES = ("train", "prepare", "evaluate", "report", "predict", "explain", "benchmark")
 TOGETHER = ("train", "evaluate")  # modes that several processes can share
 LONGEST = 10_000  # characters of a message
 LONG_WORD = re.compile(r"(\S{200})\S{200,}")  # a damaged cell, file name or value
@@ -31,7 +31,7 @@ def define(argv: list[str]) -> flags.FlagValues:
     values = flags.FlagValues()
     flags.DEFINE_string("workdir", None, "Folder of this run; made if absent.", flag_values=values)
     flags.DEFINE_string("mode", "train", f"What to do: {', '.join(MODES)}.", flag_values=values)
-    flags.DEFINE_string("cohort", "", "predict: a table of new patients.", flag_values=values)
+    flags.DEFINE_string("cohort", "", "predict, explain: a table of new patients.", flag_values=values)
     flags.DEFINE_string(
         "output", "", "predict: where to write predictions, default WORKDIR/external/.../predictions.csv.", flag_values=values
     )
@@ -72,8 +72,10 @@ def parse(argv: list[str]) -> flags.FlagValues:
         raise InputError(f"--mode {values.mode} is unknown.{nearest(values.mode, MODES)}")
     if not values.workdir:
         raise InputError("--workdir is missing: name a folder for this run, such as --workdir runs/demo")
-    if values.mode != "predict" and (values.cohort or values.output):
-        raise InputError("--cohort and --output go with --mode predict")
+    if values.output and values.mode != "predict":
+        raise InputError("--output goes with --mode predict")
+    if values.cohort and values.mode not in ("predict", "explain"):
+        raise InputError("--cohort goes with --mode predict and explain")
     if values.mode != "benchmark" and values.profile:
         raise InputError("--profile goes with --mode benchmark")
     if "config" not in values:
@@ -126,6 +128,7 @@ def run(argv: list[str]) -> int:
 
         measure.benchmark(config, workdir, given(argv, "config"), values.profile)
         return 0
+    from jaxstroke.explain import mode as explain
     from jaxstroke.interop import init_from
     from jaxstroke.training import modes, predict
 
@@ -138,6 +141,8 @@ def run(argv: list[str]) -> int:
         modes.evaluate(config, workdir)
     elif values.mode == "predict":
         predict.predict(config, workdir, values.cohort, values.output)
+    elif values.mode == "explain":
+        explain.explain(config, workdir, values.cohort)
     return 0
 
 

@@ -27,6 +27,7 @@ RANGES = {
     "device.process": (0, 2**16), "train.augment.shift": (0, 1), "train.augment.intensity": (0, 1), "evaluate.bootstrap": (1, 20_000),
     "evaluate.batch_size": (1, 2**16), "evaluate.comparators.penalty": (TINY, 1e12), "device.run": (1, 2**16), "device.data": (0, 2**16),
     "device.space": (1, 2**16), "benchmark.steps": (1, 10**6), "benchmark.warmup": (0, 10**6),
+    "explain.most": (1, 10**6), "explain.steps": (1, 10**5), "explain.cut": (0, 1),
 }  # fmt: skip
 PATHS = ("cohort.root", "cohort.table", "cohort.records", "model.init_from", "device.cache")
 BELOW_ONE = ("optimizer.momentum", "train.smoothing", "split.inner_share", "cohort.max_failed_share")
@@ -38,6 +39,8 @@ TUPLES = {
     "model.dropout": (float, (0, 0.999), 2, 2), "model.fusion_clip": (float, (0, 1), 2, 2),
     "optimizer.betas": (float, (0, 0.999999999), 2, 2), "train.seeds": (int, SEED, 1, 1000),
     "evaluate.comparators.columns": (str, None, 0, 1000), "evaluate.subgroups": (str, None, 0, 1000),
+    "explain.method": (str, None, 1, 10), "explain.patients": (str, None, 0, 10**6), "explain.patch": (int, (1, 32768), 3, 3),
+    "explain.stride": (int, (1, 32768), 3, 3),
 }  # fmt: skip
 OPEN = (
     "cohort.outcomes", "cohort.ranges", "images", "clinical.categorical", "loss", "model.fusion_upper", "train.augment.skip",

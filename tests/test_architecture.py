@@ -7,8 +7,9 @@ import pathlib
 import pytest
 
 ROOMS = (
-    "errors", "config", "config_json", "ranges", "check", "workdir", "compilations", "restart", "full_disk", "hosts", "terminal",
-    "cohort", "preprocess", "feed", "models", "evaluation", "training", "benchmark", "interop", "main",
+    "errors", "config_images", "config", "config_json", "ranges", "check", "workdir", "compilations", "restart", "full_disk", "hosts",
+    "terminal",
+    "cohort", "preprocess", "feed", "models", "evaluation", "training", "explain", "benchmark", "interop", "main",
 )  # fmt: skip
 ALONE = {"evaluation": {"errors"}}  # no other room, no JAX: reports are made where no accelerator library is
 PACKAGE = pathlib.Path(__file__).resolve().parent.parent / "jaxstroke"

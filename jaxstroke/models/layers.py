@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxstroke.models import convolution, pooling
+from jaxstroke.models import activation, convolution, pooling
 
 
 def conv_pool_native(x: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -112,7 +112,7 @@ class ConvPool(nn.Module):
         kernel = self.param("kernel", nn.initializers.he_normal(), (3, 3, x.shape[-1], self.width))
         bias = self.param("bias", nn.initializers.zeros, (self.width,))
         form = CONV_POOL.get(convolution.chosen(self.form, x), conv_pool_native)
-        return nn.relu(form(x.astype(self.dtype), kernel.astype(self.dtype)) + bias.astype(self.dtype))
+        return activation.relu(form(x.astype(self.dtype), kernel.astype(self.dtype)) + bias.astype(self.dtype))
 
 
 def dropout(x: jax.Array, rate: float, keys: jax.Array | None, site: int) -> jax.Array:

@@ -8,7 +8,7 @@ Deviation: a flag for each column says whether it was missing, as in every netwo
 import flax.linen as nn
 import jax.numpy as jnp
 
-from jaxstroke.models import heads, layers, norm
+from jaxstroke.models import activation, heads, layers, norm
 from jaxstroke.models.encoders import clinical
 
 
@@ -27,7 +27,7 @@ class TabularDNN(nn.Module):
         x = clinical.clinical_input(batch, fitted)  # b 2k
         for number, width in enumerate(self.widths, start=1):
             kernel, bias = heads.pytorch(x.shape[-1])
-            x = nn.relu(nn.Dense(width, dtype=self.dtype, kernel_init=kernel, bias_init=bias, name=f"dense{number}")(x))
+            x = activation.relu(nn.Dense(width, dtype=self.dtype, kernel_init=kernel, bias_init=bias, name=f"dense{number}")(x))
             x = layers.dropout(x, self.dropout, keys, site=0) if number == 1 else x
         x = norm.BatchNorm(self.axis, dtype=self.dtype, name="norm")(x, mask, train)
         return {"logits": heads.Heads(self.tasks, "pytorch", name="heads")(x), "features": {"clinical": x}, "parts": {}}

@@ -44,9 +44,10 @@ def prepare_only(config, workdir: epath.Path):
 
 @dataclasses.dataclass(frozen=True)
 class Ready:
-    """A cohort that can be trained on or scored: rows, runs, the numbers fitted for each, and the compiled engine."""
+    """A cohort that can be trained on or scored: rows, records, runs, the numbers fitted for each, and the compiled engine."""
 
     loaded: load.Loaded
+    prepared: prepare.Prepared
     todo: list[runs.Run]
     numbers: dict[str, dict]
     engine: engines.Engine
@@ -63,7 +64,7 @@ def make_ready(config, workdir: epath.Path, begin: Begin | None = None) -> Ready
     if hosts.first():
         summary.write(config, cohort, loaded, workdir)
         work.write(workdir, config, [str(device) for device in jax.devices()], hashes)
-    return Ready(loaded, todo, numbers, engine)
+    return Ready(loaded, prepared, todo, numbers, engine)
 
 
 def on_disk(config, workdir: epath.Path, begin: Begin | None = None):

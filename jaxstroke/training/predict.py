@@ -23,22 +23,8 @@ logger = logging.getLogger("jaxstroke")
 
 def predict(config, workdir: epath.Path, cohort_table: str, output: str):
     """Score patients without outcomes by the ensemble of the folds: `--cohort new.csv`, or the config's recipe on another root."""
-    written = work.read(workdir)
-    if written is None:
-        raise InputError(f"{workdir} holds no trained run: train first with --mode train")
-    if not (workdir / "model.json").exists():
-        raise InputError(f"{workdir} has no model.json: it is not trained to the end, or the file was lost; --mode train writes it")
-    work.check_same(workdir, config)
-    if cohort_table:
-        with config.unlocked():
-            config.cohort.recipe, config.cohort.table = "table", cohort_table
-    elif all(config.cohort[key] == written["config"]["cohort"][key] for key in ("root", "table")):
-        raise InputError("predict needs new patients: --cohort new.csv, or --config.cohort.root=FOLDER for a public cohort's recipe")
-    kept = work.read_sealed(workdir / "model.json", f"--mode evaluate --workdir {workdir} writes it again")
-    folder = workdir / "external" / work.digest([str(work.absolute(path)) for path in (config.cohort.table, config.cohort.root)])[:12]
-    folder.mkdir(parents=True, exist_ok=True)
-    loaded = new_patients(config, workdir, folder, clinical.from_json(kept["schema"]))
-    frame = score_new(config, workdir, kept, loaded)
+    kept, loaded, folder, _ = read_new(config, workdir, cohort_table)
+    frame = ensemble(score_new(config, workdir, kept, loaded), kept["decisions"])
     known = sorted({unit.patient for unit in loaded.units} & set(kept["patients"]))
     if known:
         logger.warning(
@@ -52,23 +38,50 @@ def predict(config, workdir: epath.Path, cohort_table: str, output: str):
     print(f"{len(loaded.units)} patients scored by {len(kept['fold'])} networks: {target}")
 
 
-def new_patients(config, workdir: epath.Path, folder: epath.Path, schema: clinical.Schema) -> load.Loaded:
-    """Everyone in the table: a patient whose every file is broken is scored by the rest, and flagged; nobody is left out."""
+def read_new(config, workdir: epath.Path, cohort_table: str) -> tuple[dict, load.Loaded, epath.Path, prepare.Prepared]:
+    """(`model.json`, the new patients, the folder of what is found out about them, their records) of a trained workdir."""
+    written = check_whole(config, workdir)
+    if cohort_table:
+        with config.unlocked():
+            config.cohort.recipe, config.cohort.table = "table", cohort_table
+    elif all(config.cohort[key] == written["config"]["cohort"][key] for key in ("root", "table")):
+        raise InputError("predict needs new patients: --cohort new.csv, or --config.cohort.root=FOLDER for a public cohort's recipe")
+    kept = read_model(workdir)
+    folder = workdir / "external" / work.digest([str(work.absolute(path)) for path in (config.cohort.table, config.cohort.root)])[:12]
+    folder.mkdir(parents=True, exist_ok=True)
+    loaded, prepared = new_patients(config, workdir, folder, clinical.from_json(kept["schema"]))
+    return kept, loaded, folder, prepared
+
+
+def check_whole(config, workdir: epath.Path) -> dict:
+    """`run.json` of a workdir that is trained to the end, by this config."""
+    written = work.read(workdir)
+    if written is None:
+        raise InputError(f"{workdir} holds no trained run: train first with --mode train")
+    if not (workdir / "model.json").exists():
+        raise InputError(f"{workdir} has no model.json: it is not trained to the end, or the file was lost; --mode train writes it")
+    work.check_same(workdir, config)
+    return written
+
+
+def read_model(workdir: epath.Path) -> dict:
+    return work.read_sealed(workdir / "model.json", f"--mode evaluate --workdir {workdir} writes it again")
+
+
+def new_patients(config, workdir: epath.Path, folder: epath.Path, schema: clinical.Schema):
+    """(arrays, records) of everyone in the table: of a patient whose every file is broken the rest is scored, and flagged."""
     cohort = table.read_cohort(config, folder, labelled=False)
     with config.unlocked():
         config.cohort.max_failed_share = 1.0
     prepared = prepare.prepare(config, cohort, folder, work.records_root(config, workdir), settings.prepared_names(config), schema)
     if prepared.failures:
         logger.warning("%d files could not be used, see %s", len(prepared.failures), folder / "prepare_report.csv")
-    return load.load(config, cohort, dataclasses.replace(prepared, left_out=()))
+    return load.load(config, cohort, dataclasses.replace(prepared, left_out=())), prepared
 
 
 def score_new(config, workdir: epath.Path, kept: dict, loaded: load.Loaded) -> pd.DataFrame:
-    """`predictions.csv` rows of new patients: the mean over folds, of raw and of recalibrated probabilities."""
-    rows = np.arange(len(loaded.units))
-    numbers = {run_id: {name: np.asarray(value, np.float32) for name, value in one.items()} for run_id, one in kept["runs"].items()}
-    for one in numbers.values():
-        one["total_steps"] = one["total_steps"].astype(np.int32)
+    """`predictions.csv` rows of new patients by every network."""
+    rows, numbers = np.arange(len(loaded.units)), fitted_numbers(kept)
     engine = engines.build(config, loaded.arrays, next(iter(numbers.values())), loaded.stored)
     finished, like = engines.finished_runs(workdir), engine.abstract_variables()
     blocks = []
@@ -78,7 +91,15 @@ def score_new(config, workdir: epath.Path, kept: dict, loaded: load.Loaded) -> p
         for one in scores.score(config, loaded.schema, patients, kept["fold"][run_id]):
             blocks += judge.frames(config, loaded, one, rows, run, "new")
     finished.close()
-    return ensemble(pd.concat(blocks, ignore_index=True), kept["decisions"])
+    return pd.concat(blocks, ignore_index=True)
+
+
+def fitted_numbers(kept: dict) -> dict[str, dict[str, np.ndarray]]:
+    """`runs.fitted` of every outer run, as `model.json` keeps them."""
+    numbers = {run_id: {name: np.asarray(value, np.float32) for name, value in one.items()} for run_id, one in kept["runs"].items()}
+    for one in numbers.values():
+        one["total_steps"] = one["total_steps"].astype(np.int32)
+    return numbers
 
 
 def run_of(run_id: str) -> runs.Run:

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxstroke.models import layers
+from jaxstroke.models import activation, layers
 
 
 def clinical_input(batch: dict, fitted: dict) -> jax.Array:
@@ -24,6 +24,6 @@ class ClinicalEncoder(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, keys: jax.Array | None) -> jax.Array:
         for site, rate in enumerate(self.dropout):
-            x = nn.relu(nn.Dense(self.units, dtype=self.dtype)(x))
+            x = activation.relu(nn.Dense(self.units, dtype=self.dtype)(x))
             x = layers.dropout(x, rate, keys, 100 + site)
         return x

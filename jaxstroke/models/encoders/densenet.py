@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxstroke.check import Takes
-from jaxstroke.models import layers, norm, pooling
+from jaxstroke.models import activation, layers, norm, pooling
 
 
 class DenseLayer(nn.Module):
@@ -27,9 +27,9 @@ class DenseLayer(nn.Module):
 
     @nn.compact
     def __call__(self, x, known, mask, kept, train):
-        x = nn.relu(normalised(self.norm(name="norm1"), x, mask, train, known))
+        x = activation.relu(normalised(self.norm(name="norm1"), x, mask, train, known))
         x = self.conv(self.bottleneck * self.growth, (1, 1, 1), name="conv1")(x)
-        x = nn.relu(self.norm(name="norm2")(x, mask, train))
+        x = activation.relu(self.norm(name="norm2")(x, mask, train))
         x = self.conv(self.growth, (3, 3, 3), padding=((1, 1),) * 3, name="conv2")(x)
         return x if kept is None else x * kept[:, None, None, None].astype(x.dtype)
 
@@ -43,7 +43,7 @@ class Transition(nn.Module):
     @nn.compact
     def __call__(self, x, known, mask, train):
         channels = x.shape[-1]
-        x = nn.relu(normalised(self.norm(name="norm"), x, mask, train, known))
+        x = activation.relu(normalised(self.norm(name="norm"), x, mask, train, known))
         x = self.conv(channels // 2, (1, 1, 1), name="conv")(x)
         return x, pooling.mean_pool(x, 2)
 
@@ -71,7 +71,7 @@ class DenseNet(nn.Module):
             raise ValueError(f"n d h w c = {x.shape}: {refused}")
         layer = nn.remat(DenseLayer, static_argnums=(5,)) if self.remat else DenseLayer
         x = self.conv(self.initial, (7, 7, 7), strides=2, padding=((3, 3),) * 3, name="stem")(x)
-        features = {"stem": (x := nn.relu(self.norm(name="norm0")(x, mask, train)))}
+        features = {"stem": (x := activation.relu(self.norm(name="norm0")(x, mask, train)))}
         x = pooling.max_pool(x, 3, 2, 1)
         kept = layers.kept_channels(self.dropout, keys, (sum(self.blocks), self.growth))
         layers_before = 0
@@ -89,7 +89,7 @@ class DenseNet(nn.Module):
                 features[f"transition{number}"], x = Transition(self.conv, self.norm, name=f"transition{number}")(x, known, mask, train)
         x = normalised(self.norm(name="norm5"), x, mask, train, known)
         features["norm5"] = x
-        return features | {"pooled": nn.relu(x).mean((1, 2, 3), dtype=jnp.float32)}
+        return features | {"pooled": activation.relu(x).mean((1, 2, 3), dtype=jnp.float32)}
 
     def known(self, x, mask, train):
         """Statistics of a new map, for every layer after it; None where they are not needed."""

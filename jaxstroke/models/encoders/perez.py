@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxstroke.check import Takes
-from jaxstroke.models import layers, norm, pooling
+from jaxstroke.models import activation, layers, norm, pooling
 
 KAIMING_UNIFORM = nn.initializers.variance_scaling(2.0, "fan_in", "uniform")
 SMALLEST = 38  # voxels an axis: 38, 18, 8, 3 before the four convolutions
@@ -27,7 +27,7 @@ class Stage(nn.Module):
     @nn.compact
     def __call__(self, x):
         x = self.conv(self.width, (3, 3, 3), padding="VALID", use_bias=self.biased, kernel_init=KAIMING_UNIFORM, name="conv")(x)
-        return nn.relu(pooling.max_pool(x, 2) if self.pools else x)  # ReLU keeps the order: after the maximum an eighth of the work
+        return activation.relu(pooling.max_pool(x, 2) if self.pools else x)  # ReLU keeps the order: after the maximum an eighth of the work
 
 
 class Perez(nn.Module):

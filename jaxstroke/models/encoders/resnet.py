@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxstroke.check import Takes
-from jaxstroke.models import pooling
+from jaxstroke.models import activation, pooling
 
 HE = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
 EXPANSION = 4  # of a bottleneck's channels in its last convolution
@@ -37,13 +37,13 @@ class Block(nn.Module):
         for number, (size, step, features) in enumerate(plan, 1):
             y = convolution(self.conv, features, size, step, f"conv{number}", y)
             y = self.norm(name=f"norm{number}")(y, mask, train)
-            y = nn.relu(y) if number < len(plan) else y
+            y = activation.relu(y) if number < len(plan) else y
         if self.zero_last:
             self.zero_scale(f"norm{len(plan)}")
         if x.shape != y.shape:
             x = convolution(self.conv, y.shape[-1], 1, stride, "shortcut_conv", x)
             x = self.norm(name="shortcut_norm")(x, mask, train)
-        return nn.relu(x + y)
+        return activation.relu(x + y)
 
     def zero_scale(self, name: str):
         """Where variables are made, the scale of the norm of this name becomes 0."""
@@ -78,7 +78,7 @@ class ResNet(nn.Module):
         if refused:
             raise ValueError(f"n *space c = {x.shape}: {refused}")
         x = convolution(self.conv, self.widths[0], 3 if self.small else 7, 2, "stem_conv", x.astype(self.dtype))
-        x = nn.relu(self.norm(name="stem_norm")(x, mask, train))
+        x = activation.relu(self.norm(name="stem_norm")(x, mask, train))
         x = x if self.small else pooling.max_pool(x, 3, 2, 1)
         features = {"stem": x}
         block = nn.remat(Block, static_argnums=(3,)) if self.remat else Block

@@ -1,0 +1,33 @@
+"""The settings of an image in a config; see `config.base` for all other keys."""
+
+from ml_collections import ConfigDict
+
+
+def image(column: str, **settings) -> ConfigDict:
+    """Settings of one image; they decide how it is prepared, so two configs with equal settings share records.
+
+    column        column of the table with a file, a folder, or several files joined by '|'
+    kind          sequence: slices or time points, `b s h w c` | volume: `b d h w c` | series: `b s d h w c`
+    axis          what a sequence runs over: slice | time
+    spacing       mm of the stored grid (z, y, x); 0 keeps the reference's own
+    shape         stored (s, h, w); shorter ones are padded and masked, of longer ones evenly spaced slices are kept
+    channels      1, or 3 for colour photographs and ct_windows
+    sampling      grid (a grid in mm along the file's axes) | resize (all of the file's voxels by their number: paper 3, `spacing` unused)
+                  | pad (the file's voxels as they are, zeros or a cut on both sides of each axis)
+    normalise     zscore (inside the brain, clipped at 5) | window | window_erased | ct_windows | scale | percentile
+                  | mask (its share of a voxel) | mask_log (its logarithm) | photograph | none
+    window        (low, high) in the file's own unit, stored as 0 to 1; what lies outside is 0 or 1, or with window_erased 0; scale refuses
+                  no image, the other two one that seems to be in another unit. ct_windows has its own: brain, subdural and bone
+    register      resample onto the grid of `cohort.reference` through the affines
+    brain_mask    foreground (the head, by threshold and morphology) | ct_brain (of an unstripped head CT in HU) | none (such as stripped
+                  ones) | a column with mask files; what lies outside is 0 in the stored image
+    dtype         int16 with a scale | uint8
+    """
+    defaults = {
+        "column": column, "kind": "sequence", "axis": "slice", "spacing": (0.0, 0.0, 0.0), "shape": (24, 192, 192), "channels": 1,
+        "sampling": "grid", "normalise": "zscore", "window": (0.0, 1.0), "register": True, "brain_mask": "foreground", "dtype": "int16",
+    }  # fmt: skip
+    unknown = set(settings) - set(defaults)
+    if unknown:
+        raise KeyError(f"unknown image setting {sorted(unknown)}; known: {sorted(defaults)}")
+    return ConfigDict(defaults | settings)

@@ -1,0 +1,171 @@
+"""What a network's number depends on, as maps on the stored grid: pure functions of variables and one patient's batch.
+
+A map explains the logit of a head (of an ordinal one the sum of its logits) for one image, by name in `METHODS`:
+
+    grad_cam                 Selvaraju et al. 2017 (arXiv 1610.02391): channels of a layer weighted by their mean gradient, ReLU, enlarged
+    guided_backpropagation   Springenberg et al. 2015 (arXiv 1412.6806): gradient of the image, its size summed over channels
+    guided_grad_cam          the product of both
+    integrated_gradients     Sundararajan et al. 2017 (arXiv 1703.01365): from an image of zeros; all inputs sum to the logit's change
+    occlusion                Zeiler and Fergus 2014 (arXiv 1311.2901): by how much the logit falls when a box is set to 0
+
+A network of several modules is asked for the module's own logit. Batches hold one patient: `images/<name>` `1 s h w c`.
+"""
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxstroke.models import activation
+
+
+def logit(model, variables: dict, fitted: dict, batch: dict, head: str, image: str) -> jax.Array:
+    """The number that is explained. variables: {"params", "stats"} as a workdir keeps them."""
+    plain = {"params": variables["params"]} | ({"batch_stats": variables["stats"]} if variables["stats"] else {})
+    outputs = model.apply(plain, batch, fitted, train=False)
+    logits = outputs["parts"][image]["logits"] if outputs["parts"] and image else outputs["logits"]
+    return logits[head].sum().astype(jnp.float32)
+
+
+def layers_of(model, variables, fitted, batch: dict) -> dict[str, tuple[int, ...]]:
+    """Every layer that gives a map: path in the network -> shape `n *space c`, in the order of computation."""
+    found = {}
+
+    def intercept(next_function, arguments, named, context):
+        y = next_function(*arguments, **named)
+        if context.method_name == "__call__" and isinstance(y, jax.Array) and y.ndim >= 4:
+            found["/".join(context.module.path)] = y.shape
+        return y
+
+    with nn.intercept_methods(intercept):
+        plain = {"params": variables["params"]} | ({"batch_stats": variables["stats"]} if variables["stats"] else {})
+        jax.eval_shape(lambda batch: model.apply(plain, batch, fitted, train=False), batch)
+    return found
+
+
+def grad_cam(model, head: str, image: str, layer: str) -> Callable:
+    """`map(variables, fitted, batch) -> s h w`, at a path of `layers_of`."""
+
+    def one(variables, fitted, batch):
+        shape = layers_of(model, variables, fitted, batch)[layer]
+
+        def moved(delta):
+            seen = []
+
+            def intercept(next_function, arguments, named, context):
+                y = next_function(*arguments, **named)
+                if context.method_name != "__call__" or "/".join(context.module.path) != layer:
+                    return y
+                seen.append(y)
+                return y + delta.astype(y.dtype)
+
+            with nn.intercept_methods(intercept):
+                value = logit(model, variables, fitted, batch, head, image)
+            return value, seen[0]
+
+        gradient, features = jax.grad(moved, has_aux=True)(jnp.zeros(shape, jnp.float32))
+        weights = gradient.mean(tuple(range(1, len(shape) - 1)), keepdims=True)  # n 1 1 (1) c
+        heat = nn.relu((weights * features.astype(jnp.float32)).sum(-1))  # n *space
+        heat = heat[0] if heat.ndim == 4 else heat
+        shown = batch[f"images/{image}"].shape[1:4]
+        return jax.image.resize(heat, shown, "linear") * slices_shown(batch, image)
+
+    return one
+
+
+def guided_backpropagation(model, head: str, image: str) -> Callable:
+    """`map(variables, fitted, batch) -> s h w`."""
+
+    def one(variables, fitted, batch):
+        def value(x):
+            with activation.guided():
+                return logit(model, variables, fitted, batch | {f"images/{image}": x}, head, image)
+
+        gradient = jax.grad(value)(batch[f"images/{image}"])
+        return jnp.abs(gradient[0]).sum(-1) * slices_shown(batch, image)
+
+    return one
+
+
+def guided_grad_cam(model, head: str, image: str, layer: str) -> Callable:
+    coarse, fine = grad_cam(model, head, image, layer), guided_backpropagation(model, head, image)
+    return lambda variables, fitted, batch: coarse(variables, fitted, batch) * fine(variables, fitted, batch)
+
+
+def attributions(model, head: str, image: str, steps: int) -> Callable:
+    """`attribute(variables, fitted, batch) -> {"images/<name>": s h w, "clinical": k, "change": logit's}`.
+
+    Integrated gradients of all that the number depends on, along the straight line from zeros and the training medians, at the middles of
+    `steps` parts. Absent columns stay absent. The sum of all is `change` up to the error of the sum over steps.
+    """
+
+    def one(variables, fitted, batch):
+        inputs = {name: x for name, x in batch.items() if name == "clinical" or name.startswith("images/")}
+        start = {name: jnp.zeros_like(x) for name, x in inputs.items()}
+        start["clinical"] = jnp.where(batch["clinical_mask"] > 0, fitted["clinical_median"], batch["clinical"])
+
+        def value(share):
+            return logit(model, variables, fitted, batch | share, head, image)
+
+        def add(total, place):
+            between = jax.tree.map(lambda a, b: a + place * (b - a), start, inputs)
+            return jax.tree.map(jnp.add, total, jax.grad(value)(between)), None
+
+        total, _ = jax.lax.scan(add, jax.tree.map(jnp.zeros_like, inputs), (jnp.arange(steps) + 0.5) / steps)
+        parts = jax.tree.map(lambda gradient, a, b: (gradient * (b - a))[0] / steps, total, start, inputs)
+        shown = {name: part.sum(-1) if name != "clinical" else part for name, part in parts.items()}
+        return shown | {"change": value(inputs) - value(start)}
+
+    return one
+
+
+def integrated_gradients(model, head: str, image: str, steps: int) -> Callable:
+    whole = attributions(model, head, image, steps)
+    return lambda variables, fitted, batch: whole(variables, fitted, batch)[f"images/{image}"]
+
+
+def occlusion(model, head: str, image: str, patch: tuple[int, ...], stride: tuple[int, ...]) -> Callable:
+    """`map(variables, fitted, batch) -> s h w`: the mean fall of the logit over all boxes that cover a voxel."""
+
+    def one(variables, fitted, batch):
+        x = batch[f"images/{image}"]
+        shape = x.shape[1:4]
+        starts = [np.unique(np.minimum(np.arange(0, n, step), max(n - p, 0))) for n, p, step in zip(shape, patch, stride, strict=True)]
+        places = jnp.asarray(np.stack(np.meshgrid(*starts, indexing="ij"), -1).reshape(-1, 3))
+        whole = logit(model, variables, fitted, batch, head, image)
+        index = [jnp.arange(n) for n in shape]
+
+        def add(total, place):
+            inside = [(i >= p) & (i < p + size) for i, p, size in zip(index, place, patch, strict=True)]
+            box = inside[0][:, None, None] & inside[1][None, :, None] & inside[2][None, None, :]
+            hidden = jnp.where(box[None, ..., None], 0, x)
+            fall = whole - logit(model, variables, fitted, batch | {f"images/{image}": hidden}, head, image)
+            return (total[0] + fall * box, total[1] + box), None
+
+        (falls, count), _ = jax.lax.scan(add, (jnp.zeros(shape), jnp.zeros(shape)), places)
+        return falls / jnp.maximum(count, 1) * slices_shown(batch, image)
+
+    return one
+
+
+def slices_shown(batch: dict, image: str) -> jax.Array:
+    """`s 1 1` or a number: 0 where a sequence is padded."""
+    mask = batch[f"images_mask/{image}"][0]
+    return mask.reshape(-1, 1, 1) if mask.ndim else mask
+
+
+METHODS = ("grad_cam", "guided_backpropagation", "guided_grad_cam", "integrated_gradients", "occlusion")
+
+
+def make(name: str, model, settings, head: str, image: str, layer: str) -> Callable:
+    """The jitted method of a name in `METHODS`; settings: `config.explain`."""
+    made = {
+        "grad_cam": lambda: grad_cam(model, head, image, layer),
+        "guided_backpropagation": lambda: guided_backpropagation(model, head, image),
+        "guided_grad_cam": lambda: guided_grad_cam(model, head, image, layer),
+        "integrated_gradients": lambda: integrated_gradients(model, head, image, settings.steps),
+        "occlusion": lambda: occlusion(model, head, image, tuple(settings.patch), tuple(settings.stride)),
+    }
+    return jax.jit(made[name]())

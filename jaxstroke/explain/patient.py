@@ -1,0 +1,164 @@
+"""One patient: maps and contributions by each of its networks, their mean, and what is written of them."""
+
+from dataclasses import dataclass
+
+import jax
+import numpy as np
+
+from jaxstroke import config as settings
+from jaxstroke.cohort.readers import ReadError, read_image
+from jaxstroke.explain import choice, faithfulness, files, page
+from jaxstroke.preprocess import inverse, records
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Of one map: rank correlation with that of randomised weights, and curves {"map" | "random": {"deletion" | "insertion": [...]}}."""
+
+    spearman: float | None
+    curves: dict
+
+
+@dataclass(frozen=True)
+class Found:
+    """contributions: rows of `explain.csv`; judged: title of a map -> what is to be thought of it."""
+
+    contributions: list[tuple]
+    judged: dict[str, Judged]
+
+
+def batch_of(engine, row: int) -> dict[str, jax.Array]:
+    """The batch of one patient: every entry `1 ...`."""
+    batch = next(iter(engine.unaugmented(np.full((1, 1, 1, 1), row, np.int32))))
+    return {name: x[0, 0] for name, x in batch.items() if name != "key"}
+
+
+def explain(config, asked, tools, row: int, networks: list[tuple[dict, dict]]) -> Found:
+    """Maps, files and page of the unit in this row. networks: (variables, fitted numbers) of those to ask."""
+    unit, batch = asked.loaded.units[row], batch_of(asked.engine, row)
+    folder = asked.folder / files.name_of(unit.unit)
+    folder.mkdir(parents=True, exist_ok=True)
+    volumes, judged = [], {}
+    for image in choice.images(config):
+        if not np.any(batch[f"images_mask/{image}"]):
+            continue  # this patient lacks it
+        record, shown = record_of(asked.prepared, image, unit.unit), {}
+        for (head, of, method), function in tools.maps.items():
+            if of != image:
+                continue
+            heat = np.mean([function(variables, fitted, batch) for variables, fitted in networks], 0)
+            title = f"{image}_{head}_{method}"
+            judged[title] = judge(tools, (head, image), function, networks[0], batch, heat)
+            shown[f"{head}: {method.replace('_', ' ')}"] = heat
+            grid = grid_of(record)
+            stored = np.asarray(batch[f"images/{image}"])[0].mean(-1)
+            both = [page.axial(array, grid)[0] if grid is not None else array for array in (stored, heat)]
+            files.panel(folder / f"{title}.png", *both, f"patient {unit.patient}: {image}, {head}, {method}", config.explain.cut)
+            if grid is not None:
+                files.write_nifti(folder / f"{title}.nii.gz", inverse.to_source_grid(record, heat), record["affine"])
+        volumes.append(volume_of(unit, image, record, batch, shown))
+    contributions = contributions_of(config, asked, tools, networks, batch, unit)
+    for head in choice.heads(config):
+        own = [one for one in contributions if one.head == head]
+        if own:
+            names, values = [one.column for one in own], [one.log_odds for one in own]
+            files.bars(folder / f"columns_{head}.png", names, values, f"patient {unit.patient}: {head}")
+    html = page.render(unit.patient, asked.sentence, heads_of(config, asked, unit), volumes, contributions, config.explain.cut)
+    target = folder / f"patient_{files.name_of(unit.unit)}.html"
+    partial = target.with_name(f".{target.name}.partial")
+    partial.write_text(html)
+    partial.replace(target)
+    rows = [(unit.patient, unit.unit, one.head, "column", one.column, one.value, one.compared, one.log_odds) for one in contributions]
+    return Found(rows, judged)
+
+
+def record_of(prepared, image: str, unit: str) -> dict:
+    found = records.open_records(prepared.folders[image])
+    try:
+        return found[found.index[unit]]
+    finally:
+        found.close()
+
+
+def judge(tools, pair, function, network, batch, heat: np.ndarray) -> Judged:
+    """Against randomised weights and a random order, by the first of the patient's networks. pair: (head, image)."""
+    variables, fitted = network
+    spearman = faithfulness.correlation(np.asarray(function(variables, fitted, batch)), np.asarray(function(tools.random, fitted, batch)))
+    key = f"images/{pair[1]}"
+
+    def probability(image):
+        value = float(tools.logit[pair](variables, fitted, batch | {key: image[None].astype(np.float32)}))
+        return 1 / (1 + np.exp(-value))
+
+    image = np.asarray(batch[key])[0]
+    chance = np.random.default_rng(0).random(heat.shape)
+    return Judged(spearman, {name: faithfulness.curves(probability, image, order) for name, order in (("map", heat), ("random", chance))})
+
+
+def grid_of(record: dict) -> np.ndarray | None:
+    """4 x 4 stored (s, h, w) to mm of a volume, or of slices chosen evenly from it; None of pictures and time points."""
+    steps = {step["name"]: step for step in record["transforms"]}
+    if "resample" not in steps or "slices" not in steps:
+        return None
+    index = np.asarray(steps["slices"]["index"])
+    index = index[index >= 0]
+    step = (index[-1] - index[0]) / max(len(index) - 1, 1) if len(index) else 1.0
+    chosen = np.diag([step or 1.0, 1.0, 1.0, 1.0])
+    chosen[0, 3] = index[0] if len(index) else 0.0
+    return np.asarray(steps["resample"]["affine"]) @ chosen  # chosen slices are evenly spaced, to the nearest
+
+
+def volume_of(unit, image: str, record: dict, batch: dict, shown: dict[str, np.ndarray]) -> page.Volume:
+    """The patient's file with the maps on its voxels; the stored image where the file is gone, or is no single volume."""
+    grid = grid_of(record)
+    try:
+        source = read_image(unit.paths[image][0]) if grid is not None and len(unit.paths[image]) == 1 else None
+    except ReadError:
+        source = None
+    if source is not None and source.affine is not None and source.array.ndim == 3:
+        placed = {title: inverse.to_source_grid(record, heat) for title, heat in shown.items()}
+        return page.Volume(image, source.array, record["affine"], placed)
+    upright = np.diag([1.0, -1.0, 1.0, 1.0])  # stored (s, h, w) as (x, y, z): w to the right, h to the back, s up
+    stored = np.asarray(batch[f"images/{image}"])[0].mean(-1)
+    if grid is not None:
+        return page.Volume(image, stored, grid, shown)
+    return page.Volume(image, stored.transpose(2, 1, 0), upright, {title: heat.transpose(2, 1, 0) for title, heat in shown.items()})
+
+
+def heads_of(config, asked, unit) -> list[page.Head]:
+    """The network's probabilities of every task, with the range over the networks that were asked."""
+    frame, found = asked.scored[asked.scored["unit_id"] == unit.unit], []
+    for task in settings.task_names(config):
+        for level, rows in frame[frame["task"] == task].groupby("class", sort=True, dropna=False):
+            values = rows["probability"].to_numpy()
+            low, high = (float(values.min()), float(values.max())) if len(values) > 1 else (None, None)
+            found.append(page.Head(task, outcome_words(config.cohort.outcomes[task], level), float(values.mean()), low, high))
+    return found
+
+
+def outcome_words(outcome: tuple, level: str) -> str:
+    """What a probability is of, as `mrs > 2`; level: of an ordinal task, from 1 on."""
+    column, rule, value = outcome
+    if rule != "ordinal":
+        return f"{column} {rule} {value}"
+    return f"{column} {'>=' if value[0] <= value[-1] else '<'} {value[int(level) - 1]}"
+
+
+def contributions_of(config, asked, tools, networks, batch, unit) -> list[page.Contribution]:
+    """Integrated gradients of the clinical columns, summed over a column's indicators; none where the network sees none of them."""
+    schema, found = asked.loaded.schema, []
+    if not schema.variables:
+        return []
+    image = (choice.images(config) or [""])[0]
+    for head in choice.heads(config):
+        added = np.mean([tools.attributions[head, image](variables, fitted, batch)["clinical"] for variables, fitted in networks], 0)
+        if not added.any():
+            continue  # its clinical columns enter by the merge alone
+        medians = np.mean([fitted["clinical_median"] for _, fitted in networks], 0)
+        known = np.asarray(batch["clinical_mask"])[0]
+        starts = [*schema.first, len(added)]
+        for name, first, behind in zip(schema.variables, starts, starts[1:], strict=False):
+            value = unit.clinical.get(name) if known[first] else None
+            compared = round(float(medians[first]), 4) if behind - first == 1 else None
+            found.append(page.Contribution(head, name, value, compared, float(added[first:behind].sum())))
+    return sorted(found, key=lambda one: (one.head, -abs(one.log_odds)))
