@@ -6,7 +6,8 @@ identifiers to tell series apart; none of its texts goes into a message.
 """
 
 import collections
-from dataclasses import dataclass
+import dataclasses
+import hashlib
 
 import numpy as np
 from etils import epath
@@ -21,7 +22,7 @@ AIR = -1000.0  # HU
 STRANGE = f"not a format that is read here ({', '.join(PICTURES + VOLUMES)}, DICOM)"
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Rules:
     """What may be done to a series, as `config.cohort.dicom` says.
 
@@ -56,6 +57,8 @@ def read_series(path, rules: Rules = RULES) -> Image:
 def _image(path, rules: Rules) -> Image:
     files = _files(path)
     frames, skipped = _headers(files, alone=not is_several(path))
+    if JOINED in str(path):  # named one by one they are one series, even where a program that takes names away numbered them anew
+        frames = [dataclasses.replace(frame, key=frame.key[1:]) for frame in frames]
     series, notes = dicom_series.chosen(frames, skipped, rules.series)
     columns, rows = series.frames[0].size
     size = columns * rows * max(4, series.frames[0].bits // 8)
@@ -172,13 +175,12 @@ def _stacks(frames: tuple[Frame, ...], stored: list[np.ndarray]) -> tuple[list[l
 
 def _different(place: list[int], frames: tuple[Frame, ...], stored: list[np.ndarray]) -> list[int]:
     """Of frames of one place, those whose values are no others'. Raises ReadError where they lie side by side."""
-    kept: list[int] = []
+    if len(place) == 1:
+        return place
+    kept: dict[tuple, int] = {}
     for member in place:
         frame = frames[member]
         if np.abs(frame.position - frames[place[0]].position).max() > frame.spacing[0]:
             raise ReadError("slices of its series lie side by side: several series in one?")
-        scale = (frame.slope, frame.intercept)
-        same = (scale == (frames[o].slope, frames[o].intercept) and np.array_equal(stored[member], stored[o]) for o in kept)
-        if not any(same):
-            kept.append(member)
-    return kept
+        kept.setdefault((frame.slope, frame.intercept, hashlib.sha256(stored[member].tobytes()).digest()), member)
+    return list(kept.values())

@@ -15,6 +15,7 @@ from jaxstroke.cohort.files import ReadError, check_size
 from jaxstroke.cohort.image import check_affine
 
 LARGEST_TILT = 45.0  # degrees; gantries tilt by 30, more are slices that do not lie behind each other
+SLACK = 1.0  # mm by which neighbours may be moved besides
 STRAIGHT = 0.1  # pixels by which slices may be moved within their plane and count as straight
 LINE = 0.2  # of the farthest shift: slices that miss a line by less are tilted, others moved one by one
 EVEN = 0.05  # steps by which a slice may miss its even place
@@ -28,7 +29,7 @@ class Grid:
 
     affine  4 x 4, (x, y, z) to mm in RAS
     shape   (x, y, z)
-    moved   (n, 2) pixels in x and y by which each slice lies beyond the grid's first, None where all lie on it
+    moved   (z, 2) pixels in x and y by which what each plane shows lies beyond the grid's first pixel, None where all lie on it
     lower, weight   (z,) slice below each plane and share of the one above it, None where planes are slices
     notes   what is done
     """
@@ -59,7 +60,10 @@ def grid_of(frames: list[Frame], tilt: str, gap: float) -> Grid:
     notes = () if straight else (tilt_note(offsets * first.spacing, heights, tilt),)
     step, planes, lower, weight, said = spread(heights)
     notes += said
+    if lower is not None:
+        offsets = offsets[lower] + weight[:, None] * (offsets[lower + 1] - offsets[lower])
     moved, size, start = (None, first.size, np.zeros(2)) if straight else room(offsets, first.size)
+    check_size(4 * size[0] * size[1] * planes, "its corrected image")
     across = first.normal * step
     if straight and lower is None:  # the file's own direction, to the last digit
         across = (frames[-1].position - first.position) / (len(frames) - 1)
@@ -85,7 +89,7 @@ def tilt_note(offsets: np.ndarray, heights: np.ndarray, tilt: str) -> str:
     off_line = np.linalg.norm(offsets - heights[:, None] / heights[-1] * offsets[-1], axis=1)
     leaning = off_line.max() <= LINE * far.max()
     what = f"tilt of {angle:.1f} degrees" if leaning else f"shift of slices by up to {far.max():.1f} mm"
-    if angle > LARGEST_TILT:
+    if (np.linalg.norm(np.diff(offsets, axis=0), axis=1) - SLACK > np.diff(heights) * np.tan(np.radians(LARGEST_TILT))).any():
         raise ReadError(f"its slices do not lie behind each other (a {what})")
     if tilt == "refuse":
         raise ReadError(f"its slices have a {what}, and config.cohort.dicom.tilt is 'refuse'")
@@ -93,10 +97,9 @@ def tilt_note(offsets: np.ndarray, heights: np.ndarray, tilt: str) -> str:
 
 
 def room(offsets: np.ndarray, size: tuple[int, int]) -> tuple[np.ndarray, tuple[int, int], np.ndarray]:
-    """A grid that holds slices with these offsets (n, 2) in pixels: place of each on it, columns and rows, place of the grid itself."""
+    """A grid that holds planes with these offsets (z, 2) in pixels: place of each on it, columns and rows, place of the grid itself."""
     start = np.floor(offsets.min(axis=0))
     more = np.ceil(offsets.max(axis=0)) - start
-    check_size(4 * int(more[0] + size[0]) * int(more[1] + size[1]) * len(offsets), "its corrected image")
     return offsets - start, (size[0] + int(more[0]), size[1] + int(more[1])), start
 
 
@@ -112,10 +115,9 @@ def spread(heights: np.ndarray) -> tuple[float, int, np.ndarray | None, np.ndarr
         return mean, count, None, None, ()
     step = float(np.quantile(steps, THIN, method="lower"))
     multiples = np.rint(steps / step)
-    gaps = multiples.min() >= 1 and np.abs(steps - multiples * step).max() <= EVEN * step
-    if gaps:
+    missing = int(multiples.sum()) - len(steps)
+    if multiples.min() >= 1 and missing and np.abs(steps - multiples * step).max() <= EVEN * step:
         step = heights[-1] / multiples.sum()
-        missing = int(multiples.sum()) - len(steps)
         note = f"{missing} missing slice{'s' * (missing > 1)} interpolated (a gap of {steps.max():.1f} mm)"
     else:
         note = f"uneven steps of {steps.min():.1f} to {steps.max():.1f} mm across the slices resampled to {step:.1f} mm"
@@ -128,19 +130,24 @@ def spread(heights: np.ndarray) -> tuple[float, int, np.ndarray | None, np.ndarr
 
 
 def placed(values: np.ndarray, grid: Grid, fill: float) -> np.ndarray:
-    """(n, rows, columns) of slices to (x, y, z) on the grid; what no slice covers gets `fill`. Not exact grids: float32."""
+    """(n, rows, columns) of slices to (x, y, z) on the grid, float32 unless its voxels are those of the file; `fill` beyond the slices.
+
+    Between two slices their pixels of one number are interpolated, along the line on which the slices lie: so the edge of a tilted stack
+    stays sharp.
+    """
     if grid.exact:
         return values.transpose(2, 1, 0)
     columns, rows, planes = grid.shape
-    check_size(4 * columns * rows * (planes + len(values)), "its corrected image")
-    if grid.moved is not None:
-        values = np.stack([shifted(plane, move, (rows, columns), fill) for plane, move in zip(values, grid.moved, strict=True)])
-    if grid.lower is not None:
-        result = np.empty((planes, rows, columns), np.float32)
-        for plane, (lower, weight) in enumerate(zip(grid.lower, grid.weight, strict=True)):
-            result[plane] = float(1 - weight) * values[lower] + float(weight) * values[lower + 1]
-        values = result
-    return values.transpose(2, 1, 0)
+    result = np.empty((planes, rows, columns), np.float32)
+    for number in range(planes):
+        plane = values[number] if grid.lower is None else between(values, int(grid.lower[number]), float(grid.weight[number]))
+        result[number] = plane if grid.moved is None else shifted(plane, grid.moved[number], (rows, columns), fill)
+    return result.transpose(2, 1, 0)
+
+
+def between(values: np.ndarray, lower: int, weight: float) -> np.ndarray:
+    """What lies between a slice and the next, at this share of the way; float32."""
+    return np.float32(1 - weight) * values[lower] + np.float32(weight) * values[lower + 1]
 
 
 def shifted(plane: np.ndarray, move: np.ndarray, shape: tuple[int, int], fill: float) -> np.ndarray:

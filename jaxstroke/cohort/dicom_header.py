@@ -95,12 +95,14 @@ def frames_of(dataset, file: int) -> tuple[tuple[Frame, ...], str]:
 
 def passed_over(dataset) -> str:
     """The kind of an object that is no slice of a patient, "" for a slice."""
-    name = class_of(dataset)
+    known, name = class_of(dataset)
     if name and "Image Storage" not in name and name not in OTHERS:
         return NO_IMAGE
     if "Secondary Capture" in name:
         return COPY
     if None in (whole(dataset, "Rows"), whole(dataset, "Columns")):
+        if known and not name:
+            return NO_IMAGE  # a vendor's own kind of object
         raise ReadError("it is truncated or damaged: its header says no size")
     if (whole(dataset, "SamplesPerPixel") or 1) > 1 or text(dataset, "PhotometricInterpretation") not in GREY:
         return COLOUR
@@ -108,10 +110,10 @@ def passed_over(dataset) -> str:
     return LOCALISER if "LOCALIZER" in image_type else MOSAIC if "MOSAIC" in image_type else ""
 
 
-def class_of(dataset) -> str:
-    """The standard's name for what an object is, "" where it is not of the standard."""
+def class_of(dataset) -> tuple[bool, str]:
+    """Whether an object says what it is, and the standard's name for that, "" where it is not of the standard."""
     found = text(dataset, "SOPClassUID") or text(dataset.file_meta, "MediaStorageSOPClassUID")
-    return UID_dictionary.get(found, ("",))[0]
+    return bool(found), UID_dictionary.get(found, ("",))[0]
 
 
 def common_of(dataset) -> dict:
@@ -121,7 +123,7 @@ def common_of(dataset) -> dict:
     if min(size) < 1 or bits is None or not 1 <= bits <= 64:
         raise ReadError("its header says no possible size")
     modality, rescaled = text(dataset, "Modality"), text(dataset, "RescaleType")
-    key = (text(dataset, "SeriesInstanceUID"), text(dataset, "FrameOfReferenceUID"), modality, class_of(dataset), size)
+    key = (text(dataset, "SeriesInstanceUID"), text(dataset, "FrameOfReferenceUID"), modality, class_of(dataset)[1], size)
     return {"size": size, "bits": bits, "hounsfield": modality == "CT" and rescaled in ("", "HU", "US"), "key": key}
 
 

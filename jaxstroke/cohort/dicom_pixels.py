@@ -6,7 +6,15 @@ import numpy as np
 from pydicom import encaps
 from pydicom.dataset import FileMetaDataset
 from pydicom.pixels import get_decoder
-from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless, UID_dictionary
+from pydicom.uid import (
+    UID,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEGExtended12Bit,
+    RLELossless,
+    UID_dictionary,
+)
 
 from jaxstroke.cohort.dicom_header import Frame
 from jaxstroke.cohort.dicom_parts import PIXELS, text, value, whole, whole_of
@@ -14,8 +22,11 @@ from jaxstroke.cohort.files import ReadError, check_size
 
 LOWEST = -1024.0  # HU: what lies below is the filling around a round field of view
 WIDTHS = (8, 16, 32, 64)  # bits of a stored value
+# What decodes, best first. The last one ends the whole program over some damaged streams, others say that something is wrong.
+PLUGINS = ("pyjpegls", "pylibjpeg", "pillow", "pydicom", "gdcm")
 CURE = "pip install 'jaxstroke[dicom]'"
 JPEG_SIZES = frozenset({0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7, 0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF, 0xF7})  # segments that hold a size
+SCAN = 0xDA  # what the coded values follow
 JPEG_2000 = b"\xff\x4f\xff\x51"
 
 
@@ -25,14 +36,14 @@ def decoded(content: bytes, frames: list[Frame]) -> list[np.ndarray]:
     dataset = whole_of(content, columns * rows * frames[0].bits // 8 * (max(frame.number for frame in frames) + 1))
     kind = syntax_of(dataset)
     check_layout(dataset, frames[0], encapsulated=kind.is_encapsulated)
-    decoder = decoder_of(kind)
+    decoder = decoder_of(kind, whole(dataset, "BitsStored"))
     if kind.is_encapsulated:
         check_encoded(dataset, kind, frames[0])
     try:
-        array, _ = decoder.as_array(dataset, raw=True, allow_excess_frames=False)
+        plugin = next((name for name in PLUGINS if name in decoder.available_plugins), "")
+        array, _ = decoder.as_array(dataset, raw=True, allow_excess_frames=False, decoding_plugin=plugin)
     except Exception as error:
-        cure = f"; if it is whole: {CURE}" if kind.is_encapsulated and kind != RLELossless else ""
-        raise ReadError(f"its pixels ({kind.name}) are truncated or damaged ({type(error).__name__}){cure}") from None
+        raise ReadError(f"its pixels ({kind.name}) are truncated or damaged ({type(error).__name__})") from None
     array = array if array.ndim == 3 else array[None]
     if array.shape[1:] != (rows, columns) or len(array) <= max(frame.number for frame in frames):
         raise ReadError("its pixels are not as many as its header says")
@@ -53,12 +64,14 @@ def syntax_of(dataset) -> UID:
     return UID(found)
 
 
-def decoder_of(kind: UID):
+def decoder_of(kind: UID, bits: int | None):
     """What decodes a transfer syntax. Raises ReadError with its name where nothing does."""
     try:
-        decoder = get_decoder(kind)
+        decoder = None if kind == JPEGExtended12Bit and bits != 8 else get_decoder(kind)  # of 12 bits: by none with a permissive licence
     except NotImplementedError:
-        raise ReadError(f"its pixels are stored as {kind.name}, which is not read: store them as Explicit VR Little Endian") from None
+        decoder = None
+    if decoder is None:
+        raise ReadError(f"its pixels are stored as {kind.name}, which is not read: store them as Explicit VR Little Endian")
     if not decoder.is_available:
         raise ReadError(f"its pixels are compressed as {kind.name}, for which no decoder is installed: {CURE}")
     return decoder
@@ -90,25 +103,26 @@ def check_encoded(dataset, kind: UID, frame: Frame):
     except Exception as error:
         raise ReadError(f"its compressed pixels are truncated or damaged ({type(error).__name__})") from None
     for piece in encoded:
-        if kind == RLELossless:
-            fits = len(piece) <= 2 * columns * rows * frame.bits // 8 + 1024
-        else:
-            fits = coded_size(piece) in ((columns, rows), None)
-        if not fits:
-            raise ReadError("its compressed pixels are of another size than its header says")
+        short = len(piece) <= 2 * columns * rows * frame.bits // 8 + 1024
+        if not (short if kind == RLELossless else coded_size(piece) == (columns, rows)):
+            raise ReadError("its compressed pixels are damaged, or of another size than its header says")
 
 
 def coded_size(piece: bytes) -> tuple[int, int] | None:
-    """Columns and rows that a JPEG, JPEG-LS or JPEG 2000 stream says, None where it is another."""
+    """Columns and rows that a JPEG, JPEG-LS or JPEG 2000 stream of one channel says; None where its own header is not whole."""
     start = piece.find(JPEG_2000, 0, 4096)
-    if start >= 0:
+    if start == 0 or (start > 0 and piece[4:6] == b"jP"):
         width, height, left, top = (int.from_bytes(piece[start + place : start + place + 4], "big") for place in (8, 12, 16, 20))
         return width - left, height - top
-    place = 2
-    while piece[:2] == b"\xff\xd8" and place + 9 <= len(piece) and piece[place] == 0xFF:
+    size, place = None, 2
+    while piece[:2] == b"\xff\xd8" and place + 10 <= len(piece) and piece[place] == 0xFF:
         mark, length = piece[place + 1], int.from_bytes(piece[place + 2 : place + 4], "big")
+        if mark == SCAN:
+            return size
         if mark in JPEG_SIZES:
-            return int.from_bytes(piece[place + 7 : place + 9], "big"), int.from_bytes(piece[place + 5 : place + 7], "big")
+            one = piece[place + 9] == 1
+            rows, columns = (int.from_bytes(piece[place + there : place + there + 2], "big") for there in (5, 7))
+            size = (columns, rows) if one else None
         place += 1 if mark == 0xFF else 2 + length
     return None
 

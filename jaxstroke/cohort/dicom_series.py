@@ -14,6 +14,7 @@ from jaxstroke.cohort.dicom_header import LOCALISER, Frame
 from jaxstroke.cohort.files import ReadError
 
 LEAST = 3  # slices of a volume; fewer are a localiser, or a level watched over time
+MOST_DIRECTIONS = 16  # of slices of one series; more are a rotating view
 PARALLEL = 0.002  # by which directions of one series may differ
 TURNED = math.cos(math.radians(30))  # slices of one series turned by more are a localiser or a rotating view
 SAME = 0.02  # mm between slices of one place
@@ -81,8 +82,10 @@ def grouped(frames: list[Frame], skipped: collections.Counter) -> list[list[Fram
         for frame in members:
             home = next((group for group in alike if belongs(frame, group[0])), None)
             alike.append([frame]) if home is None else home.append(frame)
+            if len(alike) > MOST_DIRECTIONS:
+                break
         normals = np.array([group[0].normal for group in alike])
-        if (np.abs(normals @ normals.T) < TURNED).any():
+        if len(alike) > MOST_DIRECTIONS or (np.abs(normals @ normals.T) < TURNED).any():
             skipped[LOCALISER] += len(members)
         else:
             groups += alike
