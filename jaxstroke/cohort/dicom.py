@@ -159,7 +159,7 @@ def _stacks(frames: tuple[Frame, ...], stored: list[np.ndarray]) -> tuple[list[l
     cuts = np.flatnonzero(np.diff(heights) > dicom_series.SAME) + 1
     places = [_different(list(place), frames, stored) for place in np.split(np.arange(len(frames)), cuts)]
     twice = len(frames) - sum(map(len, places))
-    notes = (f"{twice} slices that are there twice left out",) if twice else ()
+    notes = (f"{twice} {'slices that are' if twice > 1 else 'slice that is'} there twice left out",) if twice else ()
     count = max(map(len, places))
     if count == 1:
         return [[place[0] for place in places]], notes

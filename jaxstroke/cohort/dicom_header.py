@@ -12,7 +12,7 @@ from jaxstroke.cohort.dicom_parts import items, numbers, text, whole
 from jaxstroke.cohort.files import ReadError
 from jaxstroke.cohort.image import FARTHEST
 
-SKEW = 0.02  # by which directions may miss a length of one or a right angle
+SKEW = 0.01  # by which directions may miss a length of one or a right angle
 NO_IMAGE = "objects without an image (reports, presentation states, doses)"
 COPY = "secondary captures"
 COLOUR = "colour pictures"
@@ -167,10 +167,12 @@ def moment(dataset, groups: tuple, name: str) -> float | None:
 
 
 def directions_of(numbers_of_header: list[float]) -> np.ndarray:
-    """(2, 3) unit directions. Raises ReadError where they are no right angle."""
+    """(2, 3) unit directions at a right angle to the last digit. Raises ReadError where the header's are far from it."""
     rows = np.reshape(numbers_of_header, (2, 3))
     with np.errstate(over="ignore", invalid="ignore"):
         lengths, skew = np.linalg.norm(rows, axis=1), abs(rows[0] @ rows[1])
     if not (np.abs(lengths - 1) < SKEW).all() or not skew < SKEW:
         raise ReadError("its orientation is broken: the directions of rows and columns are no right angle")
-    return rows / lengths[:, None]
+    along = rows[0] / lengths[0]
+    down = rows[1] - (rows[1] @ along) * along
+    return np.stack([along, down / np.linalg.norm(down)])

@@ -60,7 +60,7 @@ def chosen(frames: list[Frame], skipped: collections.Counter, rule: str) -> tupl
         reasons = ", ".join(f"{kind}: {count}" for kind, count in sorted(skipped.items()))
         raise ReadError(f"no series of slices was found ({reasons or 'no DICOM file'})")
     if len(series) == 1:
-        return series[0], ()
+        return series[0], strays(frames, series[0])
     series.sort(key=lambda one: one.rank)
     listed = "; ".join(one.words for one in series[:9]) + ("; ..." if len(series) > 9 else "")
     cure = "name the folder or the files of one in the table"
@@ -68,7 +68,14 @@ def chosen(frames: list[Frame], skipped: collections.Counter, rule: str) -> tupl
         raise ReadError(f"it holds {len(series)} series ({listed}): {cure}, or set config.cohort.dicom.series = 'choose'")
     if series[0].rank == series[1].rank:
         raise ReadError(f"it holds {len(series)} series, of which no rule prefers one ({listed}): {cure}")
-    return series[0], (f"{len(series) - 1} of {len(series)} series left out; read: {series[0].words}",)
+    note = f"{len(series) - 1} of {len(series)} series left out; read: {series[0].words}"
+    return series[0], (note, *strays(frames, series[0]))
+
+
+def strays(frames: list[Frame], series: Series) -> tuple[str, ...]:
+    """A note of slices that say that they are of the series, but have another size or direction."""
+    count = sum(frame.key[0] == series.frames[0].key[0] for frame in frames) - len(series.frames)
+    return (f"{count} of its slices left out, of another size or direction",) if count else ()
 
 
 def grouped(frames: list[Frame], skipped: collections.Counter) -> list[list[Frame]]:

@@ -1,11 +1,13 @@
 """A series of DICOM slices as a volume: whatever the order, tilt and distances of slices, a point keeps its place in the world."""
 
+import io
 import itertools
 import pathlib
 import warnings
 
 import nibabel
 import numpy as np
+import PIL.Image
 import pydicom
 import pytest
 import slices_on_disk as made
@@ -20,6 +22,7 @@ from pydicom.uid import (
 )
 
 from jaxstroke.cohort.dicom import Rules
+from jaxstroke.cohort.dicom_pixels import coded_size
 from jaxstroke.cohort.readers import ReadError, read_image
 
 EVEN = [0, 4, 8, 12, 16, 20]
@@ -194,6 +197,13 @@ def test_files_named_one_by_one_are_one_series(tmp_path):
     assert "fewer than 3 slices" in refusal(folder)
     image = read_image("|".join(map(str, folder.iterdir())))
     np.testing.assert_allclose(image.array, made.linear(made.world_of(image)), atol=1.01)
+
+
+def test_slices_of_another_size_are_left_out_and_noted(tmp_path):
+    odd = made.slice_at((0, 0, 50))
+    odd.Columns, odd.Rows, odd.PixelData = 10, 5, bytes(100)
+    image = read_image(made.write_series(tmp_path / "ct", [*made.stack(EVEN), odd]))
+    assert image.array.shape == (*made.SIZE, 6) and image.notes == ("1 of its slices left out, of another size or direction",)
 
 
 def passed_over() -> dict[str, pydicom.Dataset]:
@@ -393,3 +403,44 @@ def leaked(path, words: str) -> list[str]:
             str(dataset.get(name, "")) for name in ("PatientName", "PatientID", "StudyInstanceUID", "SeriesDescription", "InstitutionName")
         ]
     return [text for text in texts if len(text) > 3 and text in words]
+
+
+def series_of(name: str, folder) -> str:
+    """Three slices with the pixels of a file of pydicom's own."""
+    folder.mkdir()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        dataset = pydicom.dcmread(pathlib.Path(pydicom.__file__).parent / "data" / "test_files" / name)
+        for number in range(3):
+            dataset.ImagePositionPatient, dataset.ImageOrientationPatient = [0, 0, 5 * number], list(made.AXIAL)
+            pydicom.dcmwrite(folder / str(number), dataset)
+    return str(folder)
+
+
+@pytest.mark.parametrize("name", ["MR_small_RLE", "MR_small_jp2klossless", "MR_small_bigendian", "MR_small_implicit", "MR_small_padded"])
+def test_the_same_picture_stored_in_other_ways_is_the_same(tmp_path, name):
+    expected = read_image(series_of("MR_small.dcm", tmp_path / "plain"))
+    found = read_image(series_of(f"{name}.dcm", tmp_path / "stored"))
+    np.testing.assert_array_equal(found.array, expected.array)
+    np.testing.assert_array_equal(found.affine, expected.affine)
+
+
+def test_bits_beside_a_value_are_not_part_of_it(tmp_path):
+    """Old scanners kept drawings in the upper four of sixteen bits."""
+    datasets = made.stack(EVEN, slope=1.0, intercept=0.0, world=lambda places: np.abs(made.linear(places)))
+    plain = read_image(made.write_series(tmp_path / "plain", datasets))
+    for dataset in datasets:
+        stored = np.frombuffer(dataset.PixelData, "<u2") | 0x9000
+        dataset.PixelData, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = stored.tobytes(), 12, 11, 0
+    np.testing.assert_array_equal(read_image(made.write_series(tmp_path / "drawn", datasets)).array, plain.array)
+
+
+def test_the_size_in_a_compressed_stream():
+    picture, jpeg, other = PIL.Image.new("L", (30, 20)), io.BytesIO(), io.BytesIO()
+    picture.save(jpeg, "JPEG")
+    picture.save(other, "JPEG2000")
+    assert coded_size(jpeg.getvalue()) == coded_size(other.getvalue()) == (30, 20)
+    lossless = bytes.fromhex("ffd8 ffc3 000b 10 0040 0030 01 011100 ffc4 0004 0000 ffda 0008 0101 0001 0000 ff00")
+    assert coded_size(lossless) == (48, 64)
+    assert coded_size(lossless.replace(b"\xff\xc4", b"\xfe\xc4")) is None  # what ends a decoder's program is not handed to it
+    assert coded_size(lossless[:20]) is coded_size(b"") is coded_size(b"\xff\xd8\xff") is None
