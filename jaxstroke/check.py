@@ -10,6 +10,8 @@ ENCODED = ("ich_multitask",)  # networks whose encoder is `model.encoder`
 CLINICAL = ("clinical_mlp", "tabular_dnn")  # networks of columns alone
 OWN_ENCODER = ("mri_cnn_lstm", *CLINICAL)
 CHOICES = {
+    "cohort.dicom.series": ("choose", "refuse"),
+    "cohort.dicom.tilt": ("correct", "refuse"),
     "split.kind": ("kfold", "given", "group", "temporal", "official"),
     "model.norm": ("batch", "group"),
     "model.scaling": ("standard", "minmax"),

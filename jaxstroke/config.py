@@ -39,6 +39,11 @@ def base() -> ConfigDict:
             "workers": 0,  # processes that prepare, 0 = every core
             "reference": "",  # image whose grid the registered ones are resampled onto
             "min_overlap": 0.3,  # of the smaller brain mask, below which two modules are not registered
+            "dicom": {
+                "series": "choose",  # of several in a folder: choose (axial first, then thin slices, then the largest) | refuse
+                "tilt": "correct",  # of a gantry: correct (slices moved back, linear interpolation) | refuse
+                "gap": 15.0,  # mm between neighbouring slices at most, more is refused; uneven ones are resampled
+            },
             "medmnist3d": {"size": 28},  # voxels an axis, 28 | 64: which of a set's files is read
             "synthetic": {
                 "patients": 240,

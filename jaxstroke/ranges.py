@@ -15,7 +15,7 @@ TINY = 1e-12
 SEED = (0, 2**31 - 1)
 RANGES = {
     "cohort.workers": (0, 1024), "cohort.min_overlap": (0, 1), "cohort.synthetic.patients": (1, 10**6), "cohort.synthetic.seed": SEED,
-    "cohort.medmnist3d.size": (1, 512),
+    "cohort.medmnist3d.size": (1, 512), "cohort.dicom.gap": (0.1, 1000),
     "cohort.synthetic.missing_share": (0, 1), "split.folds": (1, 1000), "split.repeats": (1, 1000), "split.inner_folds": (0, 1000),
     "split.seed": SEED, "model.hidden": (1, 4096), "model.fusion_penalty": (TINY, 1e12), "optimizer.learning_rate": (TINY, 1e3),
     "optimizer.weight_decay": (0, 1e3), "optimizer.epsilon": (1e-30, 1), "optimizer.trust": (TINY, 1e3), "optimizer.clip": (0, 1e9),

@@ -9,10 +9,11 @@ from etils import epath
 
 from jaxstroke.cohort import labels, npz
 from jaxstroke.cohort.columns import Layout
+from jaxstroke.cohort.files import JOINED, PICTURES, VOLUMES, entries, is_folder
 from jaxstroke.errors import InputError
 
-# A cell that ends like this is a file; any other is looked at on the disk, as it may be a folder.
-FILE_SUFFIXES = (".nii", ".nii.gz", ".png", ".jpg", ".jpeg", ".dcm", ".vol", ".txt")
+IMAGES = (*PICTURES, *VOLUMES, ".vol")  # of which a file is an image
+SLICES = (".dcm",)  # of which several make an image
 
 
 def check_ids(layout: Layout, rows: list[dict[str, str]]):
@@ -122,25 +123,44 @@ def _checked_label(layout: Layout, row: dict[str, str], column: str, rule: str, 
 
 
 def files(cell: str, base: str, missing: frozenset[str]) -> tuple[str, ...]:
-    """The files a cell names: one, several joined by '|', or all in a folder in natural order; relative ones from the table's folder.
+    """The images a cell names, one or several joined by '|'; relative paths are from the table's folder.
 
+    A file is an image, and so is a folder of DICOM slices, with sub-folders or without. Of a folder of other images, each is one, in
+    natural order. Single files that may be DICOM are slices of one image: their paths are joined again.
     A path that does not exist is kept: whoever reads it reports it with patient and image.
     """
-    found = []
+    found, slices = [], []
     for part in (part.strip() for part in cell.split("|")):
         if part and part not in missing:
             path = part if "://" in part else os.path.join(base, os.path.expanduser(part))  # an absolute one stays as it is
-            found += [path] if part.lower().endswith(FILE_SUFFIXES) or npz.split(part) else _inside(path)
-    return tuple(found)
+            whole = part.lower().endswith(IMAGES) or npz.split(part)
+            inside = None if whole or part.lower().endswith(SLICES) else _inside(path)
+            if whole or inside is not None:
+                found, slices = [*found, *_joined(slices), *([path] if whole else inside)], []
+            else:
+                slices.append(path)
+    return (*found, *_joined(slices))
 
 
-def _inside(path: str) -> list[str]:
-    """The files of a folder in natural order, hidden ones left out; the path itself where it is no folder, an empty or a closed one."""
+def _joined(slices: list[str]) -> list[str]:
+    """Slices as one image."""
+    return [JOINED.join(slices)] if slices else []
+
+
+def _inside(path: str) -> list[str] | None:
+    """The images of a folder in natural order, hidden ones left out: the folder itself where they are slices. None where it is no folder.
+
+    A closed or empty folder is itself an image: who reads it says what is wrong.
+    """
     inside = []
-    if "://" in path or os.path.isdir(path):
-        with contextlib.suppress(Exception):  # OSError; of a bucket, whatever its library raises: who reads the path says so
-            inside = [entry for entry in epath.Path(path).iterdir() if not entry.name.startswith(".") and not entry.is_dir()]
-    return [str(entry) for entry in sorted(inside, key=lambda entry: natural(entry.name))] or [path]
+    with contextlib.suppress(Exception):  # OSError; of a bucket, whatever its library raises
+        if not is_folder(path):
+            return None
+        inside = [entry for entry in entries(path) if not entry.is_dir()]
+    names = [entry.name.lower() for entry in inside]
+    if any(name.endswith(SLICES) for name in names) or not any(name.endswith(IMAGES) for name in names):
+        return [path]
+    return [str(entry) for entry in sorted(inside, key=lambda entry: natural(entry.name))]
 
 
 def natural(name: str) -> list:

@@ -8,6 +8,10 @@ from etils import epath
 
 from jaxstroke.errors import InputError
 
+PICTURES = (".png", ".jpg", ".jpeg")
+VOLUMES = (".nii", ".nii.gz")
+JOINED = "|"  # between the files of one series, in a path as in a cell of the table
+MOST_FILES = 50_000  # of a folder
 LARGEST = 2**31  # bytes of a file, and of what an image takes in memory: 64 frames of 512 x 512 x 32 voxels
 SPARE = 2**24  # bytes that may follow the voxels
 PIECE = 2**16  # bytes of a compressed file
@@ -38,6 +42,44 @@ def check_kind(path):
         raise ReadError("it is a folder, not a file")
     if not stat.S_ISREG(mode):
         raise ReadError("it is a device or a pipe, not a file")
+
+
+def may_be_dicom(path: str) -> bool:
+    """Whether a path names a DICOM series, by what else it does not name."""
+    return not path.lower().endswith(PICTURES + VOLUMES) and ".npz#" not in path.lower()
+
+
+def is_folder(path) -> bool:
+    """Whether a path, local or in a bucket, is that of a folder."""
+    return epath.Path(path).is_dir() if "://" in str(path) else os.path.isdir(path)
+
+
+def listed(path) -> tuple[str, ...]:
+    """The files of a series: the one a path names, those it joins, or all in a folder and its sub-folders, by name, hidden ones left out.
+
+    Raises OSError, or what the library of a bucket raises, and ReadError where they are too many.
+    """
+    if JOINED in str(path):
+        return tuple(str(path).split(JOINED))
+    if not is_folder(path):
+        return (str(path),)
+    found = []
+    for entry in entries(path):
+        found += [inner for inner in entries(entry) if not inner.is_dir()] if entry.is_dir() else [entry]
+    if len(found) > MOST_FILES:
+        raise ReadError(f"the folder holds more than {MOST_FILES:,} files")
+    return tuple(sorted(map(str, found)))
+
+
+def entries(folder) -> list:
+    """What a folder holds, hidden entries left out."""
+    return [entry for entry in epath.Path(folder).iterdir() if not entry.name.startswith(".")]
+
+
+def shortened(path: str) -> str:
+    """A path as a report shows it: of joined files the first and the number of the others."""
+    first, *others = path.split(JOINED)
+    return f"{first} and {len(others)} more" if others else path
 
 
 def content_of(path) -> bytes:

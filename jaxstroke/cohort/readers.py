@@ -1,4 +1,4 @@
-"""Files to arrays: NIfTI volumes, PNG or JPG pictures, rows of NumPy archives.
+"""Files to arrays: NIfTI volumes, series of DICOM slices, PNG or JPG pictures, rows of NumPy archives.
 
 Whatever makes a file unusable is a ReadError that says why, without the patient.
 
@@ -9,62 +9,42 @@ several times faster than reading through a compressed stream. Voxels keep the f
 import io
 import math
 import warnings
-from dataclasses import dataclass
 
 import nibabel
 import numpy as np
 import PIL.Image
 import PIL.ImageOps
 
-from jaxstroke.cohort import npz
-from jaxstroke.cohort.files import SPARE, ReadError, check_size, content_of, inflated
+from jaxstroke.cohort import dicom, npz
+from jaxstroke.cohort.files import PICTURES, SPARE, VOLUMES, ReadError, check_size, content_of, inflated
+from jaxstroke.cohort.image import Image, check_affine, check_values
 
 __all__ = ["Image", "ReadError", "read_image"]
 
-PICTURES = (".png", ".jpg", ".jpeg")
-VOLUMES = (".nii", ".nii.gz")
 HEADERS = {348: nibabel.Nifti1Header, 540: nibabel.Nifti2Header}  # by their first four bytes, in either byte order
 MAGIC = {348: b"n+1\0", 540: b"n+2\0"}  # of one file that holds header and voxels
 PAIR = {348: b"ni1\0", 540: b"ni2\0"}
-LONGEST_VOXEL = 1000.0  # mm; an axis that is longer, or a thousandth of a millimetre, is a broken header
-SHORTEST_VOXEL = 0.001
-FARTHEST = 1e6  # mm of a voxel from the scanner's centre
-FLATTEST = 0.01  # of a voxel's volume to that of a box with its sides: below, two axes are one
-LARGEST_VALUE = 1e15  # squares and sums of it are still numbers in single precision, and so are quotients of
-SMALLEST_VALUE = 1e-15  # the largest value of an image
 MOST_PIXELS = 10**8  # of a picture: the largest cameras have that many
 WIDE_GREY = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
 
 
-@dataclass(frozen=True)
-class Image:
-    """What a file holds.
+def read_image(path, rules: dicom.Rules = dicom.RULES) -> Image:
+    """Read a .nii, .nii.gz, .png or .jpg file, the row of an archive that `FILE.npz#MEMBER/ROW` names, or else a DICOM series.
 
-    array   NIfTI: (x, y, z) or (x, y, z, t) in the file's axes; picture: (h, w, c), c = 1 or 3; archive: as in it. May be read-only
-    affine  (4, 4) float64, voxel index to mm in RAS, or None for a picture; an archive says none: 1 mm
-    time    the array has a time axis, the fourth
-    """
-
-    array: np.ndarray
-    affine: np.ndarray | None
-    time: bool
-
-
-def read_image(path) -> Image:
-    """Read a .nii, .nii.gz, .png or .jpg file, or the row of an archive that `FILE.npz#MEMBER/ROW` names.
-
+    rules: what may be done to a DICOM series, see `dicom.read_series` for what names one.
     Raises ReadError where the file is absent, empty, truncated or of another kind, where it holds no voxel, NaN or Inf, more than
     four axes or colour in a volume, where its affine cannot be inverted, and where it would take more than 2 GiB of memory.
     """
     name = str(path).lower()
     if npz.split(path):
         image = _row(path)
-    elif not name.endswith(PICTURES + VOLUMES):
-        raise ReadError(f"not a format that is read here ({', '.join(PICTURES + VOLUMES)}), or an empty folder")
+    elif name.endswith(PICTURES):
+        image = _picture(content_of(path))
+    elif name.endswith(VOLUMES):
+        image = _volume(content_of(path))
     else:
-        content = content_of(path)
-        image = _picture(content) if name.endswith(PICTURES) else _volume(content)
-    _check_values(image.array)
+        image = dicom.read_series(path, rules)
+    check_values(image.array)
     return image
 
 
@@ -85,20 +65,6 @@ def _row(path) -> Image:
     if array.dtype.kind == "f" or not array.dtype.isnative:
         array = array.astype(np.float32)
     return Image(array, np.eye(4), False)
-
-
-def _check_values(array: np.ndarray):
-    """Refuse what arithmetic in single precision cannot hold. NaN and Inf show in the extremes, without an array of their own."""
-    if array.dtype.kind != "f" and array.dtype.itemsize <= 4:
-        return
-    low, high = array.min(), array.max()
-    if not np.isfinite([low, high]).all():
-        raise ReadError("it holds NaN or Inf")
-    largest = max(-float(low), float(high))
-    if largest > LARGEST_VALUE:
-        raise ReadError(f"it holds values beyond {LARGEST_VALUE:g}: a mark for missing voxels? Set them to 0")
-    if 0 < largest < SMALLEST_VALUE:
-        raise ReadError(f"all its values are below {SMALLEST_VALUE:g}: is the header's slope right?")
 
 
 def _volume(content: bytes) -> Image:
@@ -195,13 +161,7 @@ def _affine(header) -> np.ndarray:
         affine = np.asarray(header.get_best_affine(), np.float64)
     except Exception:
         raise ReadError("its orientation (quaternion) cannot be read") from None
-    if not np.isfinite(affine).all() or np.abs(affine).max() > FARTHEST:
-        raise ReadError("its affine holds no lengths in mm: the header's orientation is broken")
-    sides = np.linalg.norm(affine[:3, :3], axis=0)
-    if sides.min() == 0 or abs(np.linalg.det(affine[:3, :3] / sides)) < FLATTEST:
-        raise ReadError("its affine cannot be inverted: the header's orientation is broken")
-    if sides.min() < SHORTEST_VOXEL or sides.max() > LONGEST_VOXEL:
-        raise ReadError(f"its voxels measure {' x '.join(f'{side:g}' for side in sides)} mm: the header's spacing is broken")
+    check_affine(affine)
     return affine
 
 

@@ -124,7 +124,7 @@ def read_text(path: epath.Path) -> str:
 
 
 def read_failures(workdir: epath.Path) -> list[dict]:
-    """Lines of `prepare_report.csv`: patient_id, image, path, reason, all as text."""
+    """Lines of `prepare_report.csv`, all as text: patient_id, image, path, reason, used ("yes" where the reason is but a remark)."""
     path = workdir / "prepare_report.csv"
     if not path.exists():
         return []
@@ -135,7 +135,7 @@ def read_failures(workdir: epath.Path) -> list[dict]:
         return []
     except (pd.errors.ParserError, ValueError, OSError) as error:
         raise InputError(f"{path} is no readable CSV ({error}): run --mode evaluate, which writes it again") from None
-    return frame.reindex(columns=["patient_id", "image", "path", "reason"], fill_value="").to_dict("records")
+    return frame.reindex(columns=["patient_id", "image", "path", "reason", "used"], fill_value="").to_dict("records")
 
 
 def write_text(path: epath.Path, text: str):

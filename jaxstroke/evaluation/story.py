@@ -13,6 +13,7 @@ def tell(content: dict, frame: pd.DataFrame, run: dict, cohort: dict, learning: 
     """Everything the template reads. cohort, learning and failures may be empty; the sections then say so."""
     tasks = task_order(content, run)
     primary = tasks[0]
+    failed = [line for line in failures if line.get("used") != "yes"]
     models = next(task.models for name, task in tasks_of(frame).items() if name == primary)
     return {
         "title": run["config"].get("model", {}).get("name") or "model",
@@ -28,8 +29,9 @@ def tell(content: dict, frame: pd.DataFrame, run: dict, cohort: dict, learning: 
         "flow": patients.flow(cohort, content, primary),
         "characteristics": patients.characteristics(cohort),
         "missing": patients.missing(cohort),
-        "failures": failures[:MANY],
-        "failed": len(failures),
+        "failures": failed[:MANY],
+        "failed": len(failed),
+        "remarks": len(failures) - len(failed),
         "config": sections.flatten(run["config"]),
         "repeat": sections.reproducibility(run, digest),
         "tripod": tripod.checklist(content, run, cohort, primary),

@@ -6,6 +6,7 @@ import jax
 import numpy as np
 
 from jaxstroke import config as settings
+from jaxstroke.cohort.dicom import Rules
 from jaxstroke.cohort.readers import ReadError, read_image
 from jaxstroke.explain import choice, faithfulness, files, page
 from jaxstroke.preprocess import inverse, records
@@ -56,7 +57,7 @@ def explain(config, asked, tools, row: int, networks: list[tuple[dict, dict]]) -
             files.panel(folder / f"{title}.png", *both, f"patient {unit.patient}: {image}, {head}, {method}", config.explain.cut)
             if grid is not None:
                 files.write_nifti(folder / f"{title}.nii.gz", inverse.to_source_grid(record, heat), record["affine"])
-        volumes.append(volume_of(unit, image, record, batch, shown))
+        volumes.append(volume_of(config, unit, image, record, batch, shown))
     contributions = contributions_of(config, asked, tools, networks, batch, unit)
     for head in choice.heads(config):
         own = [one for one in contributions if one.head == head]
@@ -108,11 +109,13 @@ def grid_of(record: dict) -> np.ndarray | None:
     return np.asarray(steps["resample"]["affine"]) @ chosen  # chosen slices are evenly spaced, to the nearest
 
 
-def volume_of(unit, image: str, record: dict, batch: dict, shown: dict[str, np.ndarray]) -> page.Volume:
+def volume_of(config, unit, image: str, record: dict, batch: dict, shown: dict[str, np.ndarray]) -> page.Volume:
     """The patient's file with the maps on its voxels; the stored image where the file is gone, or is no single volume."""
     grid = grid_of(record)
     try:
-        source = read_image(unit.paths[image][0]) if grid is not None and len(unit.paths[image]) == 1 else None
+        source = (
+            read_image(unit.paths[image][0], Rules(**config.cohort.dicom)) if grid is not None and len(unit.paths[image]) == 1 else None
+        )
     except ReadError:
         source = None
     if source is not None and source.affine is not None and source.array.ndim == 3:

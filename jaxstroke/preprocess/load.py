@@ -18,6 +18,7 @@ class Prepared:
     failures  ((unit, image, path, reason), ...) of the units of the cohort
     left_out  units that list images but have none that can be read
     seconds, volumes_per_second   of this call: images made a second, 0 where everything was there
+    notes     ((unit, image, path, remark), ...) of files that were used: a tilt corrected, slices resampled
     """
 
     folders: dict[str, str]
@@ -29,6 +30,7 @@ class Prepared:
     left_out: tuple[str, ...]
     seconds: float
     volumes_per_second: float
+    notes: tuple[tuple[str, str, str, str], ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

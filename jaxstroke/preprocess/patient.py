@@ -10,10 +10,10 @@ import os
 import numpy as np
 
 from jaxstroke.cohort import npz
-from jaxstroke.cohort.files import ReadError, check_size
+from jaxstroke.cohort.files import ReadError, check_size, listed
 from jaxstroke.errors import InputError
 from jaxstroke.preprocess import normalise, records, resize, slices, volume
-from jaxstroke.preprocess.reference import Job, Plan, check_overlap, geometry, read, reference_for
+from jaxstroke.preprocess.reference import Job, Plan, behind, check_overlap, geometry, read, reference_for
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,7 +29,8 @@ class Task:
 def prepare_shard(task: Task) -> tuple[int, int]:
     """Make a shard of every image in the task. Returns (units done, images made)."""
     payloads = {name: [] for name in task.folders}
-    entries = {name: {"units": [], "failures": [], "sources": [], "contents": [], "timed": [], "present": 0} for name in task.folders}
+    lists = ("units", "failures", "notes", "sources", "contents", "timed")
+    entries = {name: {key: [] for key in lists} | {"present": 0} for name in task.folders}
     for job in task.jobs:
         cache: dict = {}
         for name, entry in entries.items():
@@ -43,6 +44,7 @@ def prepare_shard(task: Task) -> tuple[int, int]:
             entry["present"] += not record["missing"]
             if record["reason"]:
                 entry["failures"].append({"unit": job.unit, "file": record["file"], "reason": record["reason"]})
+            entry["notes"] += [{"unit": job.unit, "file": place, "note": note} for place, note in record["notes"]]
     for name, folder in task.folders.items():
         records.write_shard(folder, task.shard, payloads[name], entries[name])
     return len(task.jobs), sum(entry["present"] for entry in entries.values())
@@ -51,24 +53,25 @@ def prepare_shard(task: Task) -> tuple[int, int]:
 def prepare_image(plan: Plan, job: Job, name: str, cache: dict) -> dict:
     """The record of one image of a unit.
 
-    Always: unit, patient, study, missing, reason ("" unless a file failed), file (which of the cell's), path_hash. Where not missing: array
+    Always: unit, patient, study, missing, reason ("" unless a file failed), file (which of the cell's), path_hash, notes (of files that
+    were used: which of the cell's, and what was done to it, see `Image`). Where not missing: array
     (s h w c) with scale and offset, mask (s,), affine (4 x 4) and shape of the source, transforms (named steps, see `inverse`), reference
     (whose grid it is on), volume_ml (masks: marked voxels x their volume, on the file's own grid; else None).
     """
     paths = job.paths.get(name, ())
-    record = {"unit": job.unit, "patient": job.patient, "study": job.study, "missing": not paths, "reason": "", "file": 0}
+    record = {"unit": job.unit, "patient": job.patient, "study": job.study, "missing": not paths, "reason": "", "file": 0, "notes": []}
     record["path_hash"] = hashlib.sha256("|".join(paths).encode()).hexdigest()[:16]
     if not paths:
         return record
     try:
-        images = read_all(job, name, cache)
+        images = read_all(plan, job, name, cache)
         if plan.images[name]["normalise"] not in normalise.MASKS and not any(image.array.any() for image in images):
             raise ReadError("it is zero everywhere")  # a lesion mask may be: no lesion, 0 ml
         flat = [image.affine is None for image in images]
         if any(flat) and not all(flat):
             raise ReadError("pictures and volumes in one cell")
         made = slices.pictures(plan.images[name], images) if flat[0] else volumes(plan, job, name, images, cache)
-        return record | made
+        return record | made | {"notes": [[place, note] for place, image in enumerate(images) for note in image.notes]}
     except ReadError as error:
         reason, place = str(error), getattr(error, "place", 0)
     except InputError:
@@ -78,11 +81,11 @@ def prepare_image(plan: Plan, job: Job, name: str, cache: dict) -> dict:
     return record | {"missing": True, "reason": reason, "file": place}
 
 
-def read_all(job: Job, name: str, cache: dict) -> list:
+def read_all(plan: Plan, job: Job, name: str, cache: dict) -> list:
     """All files of a cell, as long as they fit together."""
     images, size = [], 0
     for place in range(len(job.paths[name])):
-        images.append(read(job, name, place, cache))
+        images.append(read(plan, job, name, place, cache))
         size += images[-1].array.nbytes
         check_size(size, "what this cell names")
     return images
@@ -145,19 +148,26 @@ def fingerprint(plan: Plan, job: Job, name: str, timed: bool, sizes: dict) -> st
     """Sizes of the files behind a record, its references' among them: a replaced file is prepared again.
 
     timed: with times of change, for records that a failed file had a part in: a mended file may have its old size.
-    sizes: path -> what was found, so that no file is asked for twice.
+    sizes: path -> what was found, without and with times, so that no file is asked for twice.
     """
-    settings = plan.images[name]
-    names = [name, settings["brain_mask"]]
-    for reference in plan.references if settings["register"] else ():
-        names += [reference, plan.images[reference]["brain_mask"]]
     found = []
-    for path in dict.fromkeys(npz.file_of(path) for each in names for path in job.paths.get(each, ())):
+    for path in dict.fromkeys(npz.file_of(path) for each in behind(plan, name) for path in job.paths.get(each, ())):
         if path not in sizes:
-            try:
-                sizes[path] = os.stat(path)
-            except OSError:
-                sizes[path] = None
-        status = sizes[path]
-        found.append("absent" if status is None else f"{status.st_size}@{status.st_mtime_ns}" if timed else str(status.st_size))
+            sizes[path] = size_of(path)
+        found.append(sizes[path][timed])
     return " ".join(found)
+
+
+def size_of(path: str) -> tuple[str, str]:
+    """Size of a file without and with its time of change; of a series of slices, a hash of the files' names and sizes."""
+    try:
+        files = listed(path)
+        stats = [os.stat(file) for file in files]
+    except (OSError, ReadError):
+        return "absent", "absent"
+    plain = [str(status.st_size) for status in stats]
+    timed = [f"{status.st_size}@{status.st_mtime_ns}" for status in stats]
+    if files == (path,):
+        return plain[0], timed[0]
+    names = [os.path.basename(file) for file in files]
+    return tuple(hashlib.sha256(repr((names, sizes)).encode()).hexdigest()[:16] for sizes in (plain, timed))

@@ -5,6 +5,7 @@ when it is whole: after a kill the same command makes the shards that are not th
 """
 
 import csv
+import dataclasses
 import hashlib
 import io
 import time
@@ -12,10 +13,12 @@ import time
 from etils import epath
 
 from jaxstroke import ranges
+from jaxstroke.cohort.dicom import Rules
+from jaxstroke.cohort.files import may_be_dicom, shortened
 from jaxstroke.errors import InputError, nearest
 from jaxstroke.preprocess import clinical, normalise, records
 from jaxstroke.preprocess.load import Prepared, Table, load_arrays, load_table, places
-from jaxstroke.preprocess.reference import Job, Plan
+from jaxstroke.preprocess.reference import Job, Plan, behind
 from jaxstroke.preprocess.shards import make_images
 
 __all__ = ["Prepared", "Table", "load_arrays", "load_table", "places", "prepare"]
@@ -35,18 +38,18 @@ def prepare(config, cohort, workdir, records_root, images=(), schema=None) -> Pr
     schema = schema or clinical.schema(config, cohort.units)
     plan = make_plan(config, names)
     jobs = tuple(Job(unit.unit, unit.patient, unit.study, dict(unit.paths)) for unit in cohort.units)
-    digests = {name: image_digest(plan, name, cohort.digest) for name in names}
+    digests = {name: image_digest(plan, name, cohort.digest, jobs) for name in names}
     folders = {name: str(epath.Path(records_root) / f"{name}-{digests[name][:16]}") for name in names}
     volumes = make_images(plan, jobs, folders, digests, config.cohort.workers)
     seconds = time.perf_counter() - started
     manifests = {name: records.read_manifest(folders[name]) for name in names}
     table, digests["table"] = write_table(cohort, schema, records_root)
-    failures = list_failures(manifests, jobs)
-    report = write_report(workdir, jobs, failures)
+    failures, notes = list_failures(manifests, jobs), list_notes(manifests, jobs)
+    report = write_report(workdir, jobs, failures, notes)
     check_failures(failures, len(jobs), config.cohort.max_failed_share, report)
     contents = {name: records.digest([entry["contents"] for entry in manifests[name]["shards"]]) for name in names}
     left_out = units_without_image(manifests, jobs)
-    return Prepared(folders, table, schema, digests, contents, failures, left_out, seconds, volumes / seconds if volumes else 0.0)
+    return Prepared(folders, table, schema, digests, contents, failures, left_out, seconds, volumes / seconds if volumes else 0.0, notes)
 
 
 def make_plan(config, names) -> Plan:
@@ -60,16 +63,21 @@ def make_plan(config, names) -> Plan:
     first = config.cohort.reference
     registered = [name for name in settings if settings[name]["register"] or name == first]
     order = sorted(registered, key=lambda name: (name != first, settings[name]["normalise"] in normalise.MASKS, name))
-    return Plan(settings, tuple(order) if first else (), float(config.cohort.min_overlap))
+    return Plan(settings, tuple(order) if first else (), float(config.cohort.min_overlap), Rules(**config.cohort.dicom))
 
 
-def image_digest(plan: Plan, name: str, cohort_digest: str) -> str:
-    """Hash of all that decides an image's records: its settings, those of whatever gives the grid, the cohort, and this code's FORMAT."""
+def image_digest(plan: Plan, name: str, cohort_digest: str, jobs) -> str:
+    """Hash of all that decides an image's records: its settings, those of whatever gives the grid, the cohort, and this code's FORMAT.
+
+    The rules for DICOM series are in it where a file may be one.
+    """
     settings = plan.images[name]
     parts = {"format": FORMAT, "image": settings, "cohort": cohort_digest}
     if settings["register"] and plan.references:
         grid = [[reference, plan.images[reference]["column"], plan.images[reference]["brain_mask"]] for reference in plan.references]
         parts |= {"references": grid, "min_overlap": plan.min_overlap}
+    if any(may_be_dicom(path) for job in jobs for each in behind(plan, name) for path in job.paths.get(each, ())):
+        parts |= {"dicom": dataclasses.asdict(plan.dicom)}
     return records.digest(parts)
 
 
@@ -84,6 +92,17 @@ def list_failures(manifests: dict[str, dict], jobs) -> tuple[tuple[str, str, str
     )
 
 
+def list_notes(manifests: dict[str, dict], jobs) -> tuple[tuple[str, str, str, str], ...]:
+    """(unit, image, path, what was done to it) of files that were used with a remark; records made before there were any have none."""
+    paths = {job.unit: job.paths for job in jobs}
+    return tuple(
+        (note["unit"], image, paths[note["unit"]][image][note["file"]], note["note"])
+        for image, manifest in manifests.items()
+        for entry in manifest["shards"]
+        for note in entry.get("notes", ())
+    )
+
+
 def units_without_image(manifests: dict[str, dict], jobs) -> tuple[str, ...]:
     """Units that list files for some image of this run, none of which can be used."""
     failed = {(unit, image) for unit, image, _, _ in list_failures(manifests, jobs)}
@@ -91,13 +110,14 @@ def units_without_image(manifests: dict[str, dict], jobs) -> tuple[str, ...]:
     return tuple(unit for unit, names in listed.items() if names and all((unit, image) in failed for image in names))
 
 
-def write_report(workdir, jobs, failures) -> epath.Path:
-    """`prepare_report.csv`: a line a file that could not be used; the head alone where all could."""
+def write_report(workdir, jobs, failures, notes) -> epath.Path:
+    """`prepare_report.csv`: a line a file that could not be used, and a line a remark on one that was; `used` tells them apart."""
     patients = {job.unit: job.patient for job in jobs}
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(("patient_id", "image", "path", "reason"))
-    writer.writerows((patients[unit], image, path, reason) for unit, image, path, reason in failures)
+    writer.writerow(("patient_id", "image", "path", "reason", "used"))
+    for lines, used in ((failures, "no"), (notes, "yes")):
+        writer.writerows((patients[unit], image, shortened(path), reason, used) for unit, image, path, reason in lines)
     path = epath.Path(workdir) / "prepare_report.csv"
     records.write_text(path, text.getvalue())
     return path

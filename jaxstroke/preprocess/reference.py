@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 
+from jaxstroke.cohort.dicom import RULES, Rules
 from jaxstroke.cohort.readers import ReadError, read_image
 from jaxstroke.preprocess import brain, ct
 
@@ -24,20 +25,30 @@ class Job:
 class Plan:
     """The settings of a preparation, plain values that pickle.
 
-    images: name -> settings as in `config.images`; references: images whose geometry registered ones may take, best first.
+    images: name -> settings as in `config.images`; references: images whose geometry registered ones may take, best first;
+    dicom: what may be done to DICOM series.
     """
 
     images: dict[str, dict]
     references: tuple[str, ...]
     min_overlap: float
+    dicom: Rules = RULES
 
 
-def read(job: Job, name: str, place: int, cache: dict):
+def behind(plan: Plan, name: str) -> list[str]:
+    """The images, and columns with masks, whose files decide an image's records."""
+    names = [name, plan.images[name]["brain_mask"]]
+    for reference in plan.references if plan.images[name]["register"] else ():
+        names += [reference, plan.images[reference]["brain_mask"]]
+    return names
+
+
+def read(plan: Plan, job: Job, name: str, place: int, cache: dict):
     """A file of an image, read once a patient; what it fails with is remembered too, and says which file of the cell it was."""
     path = job.paths[name][place]
     if path not in cache:
         try:
-            cache[path] = read_image(path)
+            cache[path] = read_image(path, plan.dicom)
         except ReadError as error:
             cache[path] = error
     if isinstance(cache[path], ReadError):
@@ -50,7 +61,7 @@ def geometry(plan: Plan, job: Job, name: str, cache: dict) -> brain.Geometry:
     """Axial geometry and head of an image's first frame, found once a patient."""
     key = ("geometry", name)
     if key not in cache:
-        image = read(job, name, 0, cache)
+        image = read(plan, job, name, 0, cache)
         if image.affine is None:
             raise ReadError("it is a picture without a position in space: set its register to False")
         array = image.array if image.array.ndim == 3 else image.array.mean(axis=3)
@@ -68,7 +79,7 @@ def foreground(plan: Plan, job: Job, name: str, array, affine, cache: dict) -> b
     if not job.paths.get(column):
         raise ReadError(f"its brain mask (column '{column}') is missing")
     try:
-        mask = read(job, column, 0, cache)
+        mask = read(plan, job, column, 0, cache)
     except ReadError as error:
         raise ReadError(f"its brain mask (column '{column}'): {error}") from None
     if not mask.array.any():

@@ -39,7 +39,9 @@ def prepare_only(config, workdir: epath.Path):
     workdir.mkdir(parents=True, exist_ok=True)
     _, prepared = read_and_prepare(config, workdir)
     failed = len(prepared.failures)
-    print(f"records of {', '.join(prepared.folders) or 'the table'} are ready; {failed} files could not be used, see prepare_report.csv")
+    remarks = f" and {len(prepared.notes)} remarks" if prepared.notes else ""
+    said = f"{failed} files could not be used{remarks}, see prepare_report.csv"
+    print(f"records of {', '.join(prepared.folders) or 'the table'} are ready; {said}")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,12 +11,14 @@ import json
 import os
 import pathlib
 import resource
+import shutil
 import sys
 import tempfile
 import time
 import traceback
 import warnings
 
+import frames
 import memory
 import mutations
 import numpy as np
@@ -26,9 +28,10 @@ import volumes
 from jaxstroke.preprocess import patient, records
 from jaxstroke.preprocess.reference import Job, Plan
 
-KINDS = {"volumes": volumes.make, "pictures": pictures.make}
+KINDS = {"volumes": volumes.make, "pictures": pictures.make, "slices": frames.make}
 MEMORY = 4 * 2**30  # bytes of addresses
 SECONDS = 20  # an input may take
+UNFORESEEN = ("could not be used", "it could not be read as a DICOM series")
 BASE = {
     "column": "image", "kind": "sequence", "axis": "slice", "spacing": (12.0, 6.0, 6.0), "shape": (5, 16, 16), "channels": 1,
     "sampling": "grid", "normalise": "zscore", "window": (0.0, 1.0), "register": False, "brain_mask": "foreground", "dtype": "int16",
@@ -59,7 +62,7 @@ def check(record: dict, settings: dict) -> str:
     records.decode(records.encode(record))
     reason = record["reason"]
     if record["missing"]:
-        return "" if reason and not reason.startswith("could not be used") else "a refusal without a reason that somebody thought of"
+        return "" if reason and not reason.startswith(UNFORESEEN) else "a refusal without a reason that somebody thought of"
     values = record["array"].astype(np.float64) * record["scale"] + record["offset"]
     if record["array"].shape != (*settings["shape"], settings["channels"]) or record["array"].dtype != settings["dtype"]:
         return f"an array of {record['array'].shape} {record['array'].dtype}"
@@ -74,7 +77,12 @@ def attempt(kind: str, seed: int, number: int, data: str, folder: pathlib.Path) 
     name, content, words = KINDS[kind](seed, number, data)
     settings = SETTINGS[number % len(SETTINGS)]
     path = folder / f"{number}-{name}"
-    path.write_bytes(content)
+    if isinstance(content, dict):
+        path.mkdir()
+        for inside, one in content.items():
+            (path / inside).write_bytes(one)
+    else:
+        path.write_bytes(content)
     began, reason, fault = time.monotonic(), "", ""
     try:
         with mutations.within(SECONDS):
@@ -82,7 +90,7 @@ def attempt(kind: str, seed: int, number: int, data: str, folder: pathlib.Path) 
             reason, fault = record["reason"], check(record, settings)
     except (Exception, mutations.TooSlow):
         fault = traceback.format_exc()
-    path.unlink()
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
     said = {"number": number, "words": f"{words} [settings {number % len(SETTINGS)}]", "reason": reason, "fault": fault}
     return said | {"seconds": round(time.monotonic() - began, 2), "megabytes": memory.peak()}
 

@@ -11,6 +11,7 @@ import time
 import zlib
 
 import attempts
+import frames
 import memory
 import mutations
 import nibabel
@@ -75,6 +76,8 @@ BOMBS = {
         lambda: gzip.compress(header_of((9, 9, 9))[:108] + struct.pack("<f", 2e9) + header_of((9, 9, 9))[112:]) + zeros(2 * 10**9),
         "voxels from byte 2e+09 on",
     ),
+    "60,000 x 60,000 pixels a frame.dcm": (lambda: frames.claiming(60_000, 60_000), "40.2 GiB, at most 2 are read"),
+    "frames that grow.dcm": (lambda: frames.growing(6), "of another size than its header says"),
     "15,000 x 15,000 pixels.png": (lambda: png_of(15_000, 15_000), "at most 100,000,000"),
     "10,100 x 10,100 pixels.png": (lambda: png_of(10_100, 10_100), "at most 100,000,000"),
 }
@@ -204,5 +207,5 @@ def test_an_input_that_takes_too_long_is_a_fault():
 
 
 def test_a_mutation_is_made_again_by_its_number():
-    for make in (volumes.make, pictures.make, tables.make):
+    for make in (volumes.make, pictures.make, frames.make, tables.make):
         assert make(3, 17) == make(3, 17) != make(3, 18)

@@ -8,6 +8,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from jaxstroke import config as settings
+from jaxstroke.cohort import cells
 from jaxstroke.cohort.table import read_cohort, write_table
 from jaxstroke.errors import InputError
 
@@ -69,6 +70,27 @@ def test_cells_become_values(config, tmp_path):
     assert [unit.labels["mrs"] for unit in cohort.units] == [3.0, 2.0, 6.0]
     assert last.columns == {"score": 0.9}
     assert cohort.flow == (("rows in the table", 4), ("without outcome", -1), ("used", 3))
+
+
+def test_what_a_cell_names(tmp_path):
+    """A folder of slices is one image and so are slices named one by one; files of other kinds are an image each."""
+    slices = ("ct/1.dcm", "ct/2.dcm", "ct/preview.png", "plain/IM2", "plain/IM10", "deep/a/IM1")
+    for name in (*slices, "photos/2.jpg", "photos/10.jpg", "photos/notes"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "empty").mkdir()
+
+    def named(cell):
+        return tuple(found.replace(f"{tmp_path}/", "") for found in cells.files(cell, str(tmp_path), frozenset(("", "n/a"))))
+
+    for folder in ("ct", "plain", "deep", "empty"):
+        assert named(folder) == (folder,)
+    assert named("photos") == ("photos/notes", "photos/2.jpg", "photos/10.jpg")
+    assert named("ct/1.dcm | ct/2.dcm") == named("ct/1.dcm|n/a|ct/2.dcm") == ("ct/1.dcm|ct/2.dcm",)
+    assert named("plain/IM2|plain/IM10") == ("plain/IM2|plain/IM10",)
+    assert named("ct|deep") == ("ct", "deep")
+    assert named("a.nii|ct/1.dcm|ct/2.dcm|b.nii.gz|x.npz#a/3") == ("a.nii", "ct/1.dcm|ct/2.dcm", "b.nii.gz", "x.npz#a/3")
+    assert named("absent.dcm") == ("absent.dcm",) and named("absent") == ("absent",) and named("n/a") == ()
 
 
 def test_prediction_keeps_every_patient_and_needs_no_outcome(config, tmp_path):

@@ -33,7 +33,8 @@ def add_optional(folder):
     names = {"sex": "FM", "age": "<≥"}
     groups = [f"{number:03d},{column},{group}" for column, pair in names.items() for number, group in enumerate(pair * 30)]
     (folder / "subgroups.csv").write_text("\n".join(["unit_id,column,group", *groups]) + "\n")
-    (folder / "prepare_report.csv").write_text("patient_id,image,path,reason\n007,dwi,scans/<b>.nii,truncated\n")
+    lines = ("patient_id,image,path,reason,used", "007,dwi,scans/<b>.nii,truncated,no", "008,dwi,scans/ct,tilt corrected,yes")
+    (folder / "prepare_report.csv").write_text("\n".join(lines) + "\n")
 
 
 def test_one_file_without_outside_resources(tmp_path, simulated):
@@ -45,6 +46,7 @@ def test_one_file_without_outside_resources(tmp_path, simulated):
     assert not re.search(r"<script|<img|@import|url\(|src=|https?://", page)
     assert re.findall(r"<link[^>]*>", page) == ['<link rel="icon" href="data:,">']
     assert "not a medical device" in page and "mrs &gt; 2" in page and "rows in the table" in page
+    assert "1 remark on files that were used" in page and "tilt corrected" not in page
     assert "scans/&lt;b&gt;.nii" in page and "<i>x</i>" not in page and ">007<" in page
     metrics = json.loads((folder / "metrics.json").read_text())
     assert f"{metrics['tasks']['poor']['auc']['value']:.3f}" in page
@@ -86,6 +88,8 @@ def test_only_the_two_files_are_needed(tmp_path, simulated):
     (folder / "prepare_report.csv").write_text("")
     content = report.write_metrics(folder)
     assert report.write_report(folder, content).read_text() == page
+    (folder / "prepare_report.csv").write_text("patient_id,image,path,reason\n007,dwi,scans/old.nii,truncated\n")  # as it was
+    assert "scans/old.nii" in report.write_report(folder, content).read_text()
     assert json.loads((folder / "metrics.json").read_text())["tasks"]["poor"]["recalibrated"]  # fitted here where the file has none
 
 
