@@ -68,14 +68,12 @@ def fit(
     if config.train.stages == "two" and config.model.fusion != "none":
         modules = (out_of_fold or known).modules
         numbers["fusion"] = fusion.fit(config, fusion.rules(config, schema), modules, labels, priors, rows)
-    for name, values, mask in comparator_inputs(config, known):
-        numbers["comparators"][name] = {
-            task: [
-                comparators.fit(values, mask, cut_label(label, cut), rows, config.evaluate.comparators.penalty)
-                for cut in cuts(priors, task)
+    for task, label in labels.items():
+        for name, values, mask in comparator_inputs(config, schema, known, task):
+            fitted = [
+                comparators.fit(values, mask, cut_label(label, cut), rows, config.evaluate.comparators.penalty) for cut in cuts(priors, task)
             ]
-            for task, label in labels.items()
-        }
+            numbers["comparators"].setdefault(name, {})[task] = fitted
     return numbers
 
 
@@ -88,11 +86,14 @@ def cut_label(label: np.ndarray, cut: int) -> np.ndarray:
     return np.where(np.isnan(label), np.nan, label > cut)
 
 
-def comparator_inputs(config, patients: Patients):
-    """(name, values, mask) of each logistic regression that the config asks for."""
+def comparator_inputs(config, schema, patients: Patients, task: str):
+    """(name, values, mask) of each logistic regression that the config asks for. A task's own column counts as missing: it is the answer."""
     values, mask = patients.modules.clinical, patients.modules.clinical_mask
     if not config.evaluate.comparators.clinical or not settings.clinical_names(config):
         return
+    outcome = config.cohort.outcomes[task][0]
+    own = np.array([schema.variables[variable] == outcome for variable in schema.source], bool)
+    mask = np.where(own, 0, mask)
     yield "clinical_logistic", values, mask
     if patients.volume_ml is not None:
         yield "clinical_volume_logistic", *comparators.with_volume(values, mask, patients.volume_ml)
@@ -108,7 +109,7 @@ def score(config, schema, patients: Patients, numbers: dict) -> list[Score]:
         for number, name in enumerate(settings.image_names(config) if separate else ()):
             probability = probability_of(patients.modules.logits[task][:, number])
             found.append(Score(f"module:{name}", task, np.where(patients.modules.present[:, [number]] > 0, probability, np.nan)))
-        for name, values, mask in comparator_inputs(config, patients):
+        for name, values, mask in comparator_inputs(config, schema, patients, task):
             if name not in numbers["comparators"]:
                 continue  # asked for after training
             parts = [comparators.apply(one, values, mask) for one in numbers["comparators"][name][task]]

@@ -118,3 +118,15 @@ def test_a_missing_module_is_not_read(config, schema):
         if rule.kind in ("mean", "poe", "scalar"):
             p = fusion.apply(config, rule, known, {"priors": {"poor": [0.3]}, "medians": [0.0, 0.0]}, "poor")
             assert p[0, 0] == p[1, 0]
+
+
+def test_a_regression_on_the_clinical_columns_does_not_see_the_column_that_it_predicts(config, arrays, schema, folds, tmp_path):
+    with config.unlocked():
+        config.cohort.outcomes.mrs = ("nihss", "ordinal", (1, 2, 3, 4, 5, 6))
+    place = schema.columns.index("nihss")
+    other = arrays | {"clinical": arrays["clinical"].copy()}
+    other["clinical"][:, place] = other["clinical"][::-1, place] + 3
+    plain, moved = (judged(config, one, schema, folds, tmp_path / name) for name, one in (("a", arrays), ("b", other)))
+    for task, same in (("mrs", True), ("poor", False)):
+        chosen = [frame[(frame["task"] == task) & (frame["model"] == "clinical_logistic")]["probability"] for frame in (plain, moved)]
+        assert np.allclose(*chosen) == same
