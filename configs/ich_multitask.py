@@ -172,13 +172,17 @@ def own(config):
 
 
 def demo(config):
-    """A synthetic cohort of head CTs whose best attainable AUC from the image is known (`jaxstroke/cohort/synthetic_ich.py`)."""
+    """A synthetic cohort of head CTs whose best attainable AUC from the image is known (`jaxstroke/cohort/synthetic_ich.py`).
+
+    From heads with their skull, so that the brain is found first; column `ct` has the same stripped.
+    """
     config.cohort.recipe = "synthetic_ich"
     config.cohort.synthetic.shape = (32, 32, 32)
     config.cohort.synthetic.spacing = (4.5, 6.0, 6.0)
     config.images = ConfigDict({"ct": scan((32, 32, 32))})
+    config.images.ct.update({"column": "ct_head", "brain_mask": "ct_brain"})
     config.split.folds = 5
-    config.split.inner_share = 0.2
+    config.split.inner_share = 0.1
     config.evaluate.attainable = "true_logit_image"
     few_hundred(config)
 

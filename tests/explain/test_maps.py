@@ -1,8 +1,5 @@
 """Axioms of the maps, on networks of the package with random weights."""
 
-import importlib.util
-import pathlib
-
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -15,27 +12,16 @@ from jaxstroke.errors import InputError
 from jaxstroke.explain import choice, faithfulness, maps
 from jaxstroke.models import activation, heads
 
-CONFIGS = pathlib.Path(__file__).resolve().parents[2] / "configs"
-
-
-def config_of(file: str, variant: str, **image):
-    spec = importlib.util.spec_from_file_location(file, CONFIGS / f"{file}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    config = module.get_config(variant)
-    config.unlock()
-    return config
-
 
 @pytest.fixture(scope="module", params=["volume", "modules"])
-def asked(request):
+def asked(request, ich_file, config_file):
     """(model, variables, fitted, batch of one patient, head, image) of paper 3's kind with a small encoder, and of paper 1's."""
     if request.param == "volume":
-        config = config_of("ich_multitask", "smoke")
+        config = ich_file.get_config("smoke").unlock()
         config.model.encoder, config.model.widths, config.model.dropout = "resnet_small_3d", (4, 8), (0.0, 0.0)
         config.images.ct.shape = (8, 16, 16)
     else:
-        config = config_of("mri_cnn_lstm", "smoke")
+        config = config_file.get_config("smoke")
     model = models.build(config)
     drawn = synthetic.draw_batch(config, (1, 1, 1), jax.random.key(1))
     batch = {name: np.array(x[0, 0]) for name, x in drawn.items() if name != "key"}
