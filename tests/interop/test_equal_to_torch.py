@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from jaxstroke import models
+from jaxstroke.explain import choice, maps
 from jaxstroke.interop import torch_file, torch_weights
 from jaxstroke.models import heads
 from jaxstroke.preprocess import clinical
@@ -246,3 +247,50 @@ def test_five_updates(ich_file, tmp_path, name, led):
             placed = step.put(jax.tree.map(lambda x: np.asarray(x)[None], expected), devices)
             state |= {"params": placed["params"], "stats": placed["batch_stats"]}
     np.testing.assert_allclose(*np.transpose(losses), rtol=0, atol=1e-4 * losses[0][1])
+
+
+def torch_grad_cam(network, x: torch.Tensor, head: str) -> np.ndarray:
+    """`d h w` by hooks at the paper's layer, enlarged as PyTorch does."""
+    kept = {}
+    layer = network.feature_extractor.features.transition3.conv
+    handles = [
+        layer.register_forward_hook(lambda module, inputs, output: kept.update(features=output)),
+        layer.register_full_backward_hook(lambda module, inner, outer: kept.update(gradient=outer[0])),
+    ]
+    network.zero_grad()
+    network(x)[head].sum().backward()
+    for handle in handles:
+        handle.remove()
+    weights = kept["gradient"].mean((2, 3, 4), keepdim=True)
+    heat = torch.relu((weights * kept["features"]).sum(1, keepdim=True))
+    return torch.nn.functional.interpolate(heat, x.shape[2:], mode="trilinear", align_corners=False)[0, 0].detach().numpy()
+
+
+def torch_guided(network, x: torch.Tensor, head: str) -> np.ndarray:
+    """`d h w`: the size of the image's gradient, every ReLU passing what is positive alone."""
+    handles = []
+    for module in network.modules():
+        if isinstance(module, torch.nn.ReLU):
+            module.inplace = False
+            handles.append(module.register_full_backward_hook(lambda module, inner, outer: (inner[0].clamp(min=0),)))
+    x = x.clone().requires_grad_()
+    network(x)[head].sum().backward()
+    for handle in handles:
+        handle.remove()
+    return x.grad.abs()[0, 0].numpy()
+
+
+@pytest.mark.parametrize("head", ["prognosis", "gcs"])
+def test_maps_of_a_converted_network_are_those_of_hooks(ich_file, tmp_path, head):
+    """Grad-CAM at the paper's layer, guided backpropagation, and their product."""
+    case = densenet(ich_file.get_config("paper"), (1, 32, 64, 64), lifted=3.0)
+    variables = through_a_file(case, tmp_path)
+    kept = {"params": variables["params"], "stats": variables["batch_stats"]}
+    network = case.network.eval()
+    layer = choice.layer(case.config, maps.layers_of(case.module, kept, case.fitted, case.batch), "ct")
+    coarse, fine = torch_grad_cam(network, case.inputs, head), torch_guided(network, case.inputs, head)
+    expected = {"grad_cam": coarse, "guided_backpropagation": fine, "guided_grad_cam": coarse * fine}
+    for method, theirs in expected.items():
+        ours = np.asarray(maps.make(method, case.module, case.config.explain, head, "ct", layer)(kept, case.fitted, case.batch))
+        assert theirs.max() > 0
+        np.testing.assert_allclose(ours, theirs, atol=1e-4 * theirs.max(), err_msg=method)
