@@ -8,10 +8,12 @@ A map explains the logit of a head (of an ordinal one the sum of its logits) for
     integrated_gradients     Sundararajan et al. 2017 (arXiv 1703.01365): from an image of zeros; all inputs sum to the logit's change
     occlusion                Zeiler and Fergus 2014 (arXiv 1311.2901): by how much the logit falls when a box is set to 0
 
-A network of several modules is asked for the module's own logit. Batches hold one patient: `images/<name>` `1 s h w c`.
+A network of several modules is asked for the module's own logit, unless it is `Merged`. A batch holds one patient:
+`images/<name>` `1 s h w c`.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import flax.linen as nn
 import jax
@@ -19,6 +21,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxstroke.models import activation
+
+
+@dataclass(frozen=True)
+class Merged:
+    """A network of several modules that was trained as one: its number is that of the merge, not of a module."""
+
+    model: nn.Module
+
+    def apply(self, *arguments, **named) -> dict:
+        return self.model.apply(*arguments, **named) | {"parts": {}}
 
 
 def logit(model, variables: dict, fitted: dict, batch: dict, head: str, image: str) -> jax.Array:

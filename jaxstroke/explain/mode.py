@@ -120,7 +120,7 @@ class Tools:
 
 def make_tools(config, asked: Asked, like) -> Tools:
     """Every method for every head and image. like: shapes of a network's variables."""
-    model = build(config)
+    model = maps.Merged(build(config)) if config.train.stages == "joint" else build(config)
     batch = patient.batch_of(asked.engine, next(iter(asked.networks)))
     fitted = next(iter(asked.numbers.values()))
     shapes = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)

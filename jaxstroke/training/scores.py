@@ -71,7 +71,8 @@ def fit(
     for task, label in labels.items():
         for name, values, mask in comparator_inputs(config, schema, known, task):
             fitted = [
-                comparators.fit(values, mask, cut_label(label, cut), rows, config.evaluate.comparators.penalty) for cut in cuts(priors, task)
+                comparators.fit(values, mask, cut_label(label, cut), rows, config.evaluate.comparators.penalty)
+                for cut in cuts(priors, task)
             ]
             numbers["comparators"].setdefault(name, {})[task] = fitted
     return numbers
@@ -87,7 +88,7 @@ def cut_label(label: np.ndarray, cut: int) -> np.ndarray:
 
 
 def comparator_inputs(config, schema, patients: Patients, task: str):
-    """(name, values, mask) of each logistic regression that the config asks for. A task's own column counts as missing: it is the answer."""
+    """(name, values, mask) of each logistic regression that the config asks for. A task's own column is masked: it is the answer."""
     values, mask = patients.modules.clinical, patients.modules.clinical_mask
     if not config.evaluate.comparators.clinical or not settings.clinical_names(config):
         return

@@ -43,7 +43,7 @@ def run(*arguments, code: int = 0):
 
 
 def table(workdir) -> pd.DataFrame:
-    return pd.read_csv(workdir / "cohort.csv", dtype={"patient_id": str})
+    return pd.read_csv(workdir / "cohort.csv", dtype={"patient_id": str}).dropna(subset=["dwi"])
 
 
 def test_a_patient_is_explained_by_the_networks_that_had_not_seen_it(copied, monkeypatch):
