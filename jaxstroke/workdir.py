@@ -140,4 +140,13 @@ def digest(values) -> str:
 
 def records_root(config, workdir: epath.Path) -> epath.Path:
     """Where prepared records lie: `cohort.records`, or `records` beside the workdir."""
-    return absolute(config.cohort.records) if config.cohort.records else workdir.parent / "records"
+    if not config.cohort.records:
+        return workdir.parent / "records"
+    folder = absolute(config.cohort.records)
+    if "://" not in config.cohort.records:
+        there = next(path for path in (folder, *folder.parents) if path.exists())
+        if not there.is_dir():
+            raise InputError(
+                f"config.cohort.records = {config.cohort.records}: {there} is no folder; name one, it is made if it is not there"
+            )
+    return folder

@@ -3,7 +3,9 @@
 import json
 
 import pytest
+from etils import epath
 
+from jaxstroke import config as settings
 from jaxstroke import workdir as work
 from jaxstroke.errors import InputError
 
@@ -55,3 +57,14 @@ def test_a_config_in_run_json_that_is_none(tmp_path):
 def test_a_bucket_out_of_reach_is_named():
     with pytest.raises(InputError, match="foo://x cannot be reached"):
         work.absolute("foo://x")
+
+
+@pytest.mark.parametrize("below", ["", "records"])
+def test_records_cannot_lie_in_a_file(tmp_path, below):
+    (tmp_path / "file").write_text("")
+    config = settings.base()
+    config.cohort.records = str(tmp_path / "file" / below)
+    with pytest.raises(InputError, match="config.cohort.records.*no folder"):
+        work.records_root(config, epath.Path(tmp_path / "run"))
+    config.cohort.records = str(tmp_path / "new" / "records")
+    assert str(work.records_root(config, epath.Path(tmp_path / "run"))) == config.cohort.records
