@@ -12,7 +12,7 @@ import pandas as pd
 from etils import epath
 
 from jaxstroke.errors import InputError
-from jaxstroke.evaluation import calibration, metrics, patients, predictions, story, subgroups, wording
+from jaxstroke.evaluation import calibration, explained, metrics, patients, predictions, story, subgroups, wording
 
 TEMPLATES = pathlib.Path(__file__).parent / "templates"
 
@@ -39,16 +39,17 @@ def write_report(workdir: epath.PathLike, content: dict | None = None) -> epath.
     content = write_metrics(workdir) if content is None else content
     digest = hashlib.sha256((workdir / "predictions.csv").read_bytes()).hexdigest()
     learning, failures = read_text(workdir / "metrics.jsonl"), read_failures(workdir)
-    page = render(content, read_frame(workdir), read_run(workdir), read_cohort(workdir), learning, failures, digest)
+    maps = explained.read(workdir / "explain" / "explain.json")
+    page = render(content, read_frame(workdir), read_run(workdir), read_cohort(workdir), learning, failures, maps, digest)
     write_text(workdir / "report.html", page)
     return workdir / "report.html"
 
 
-def render(content: dict, frame: pd.DataFrame, run: dict, cohort: dict, learning: str, failures: list[dict], digest: str) -> str:
-    """The page. content: of `metrics.json`; cohort, learning and failures may be empty; digest: of `predictions.csv`."""
+def render(content: dict, frame: pd.DataFrame, run: dict, cohort: dict, learning: str, failures: list, maps: list, digest: str) -> str:
+    """The page. content: of `metrics.json`; cohort, learning, failures and maps may be empty; digest: of `predictions.csv`."""
     loader = jinja2.FileSystemLoader(str(TEMPLATES))
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.get_template("report.html.j2").render(story.tell(content, frame, run, cohort, learning, failures, digest))
+    return environment.get_template("report.html.j2").render(story.tell(content, frame, run, cohort, learning, failures, maps, digest))
 
 
 def console_table(content: dict) -> str:

@@ -9,8 +9,8 @@ from jaxstroke.evaluation.wording import lead, main_model, model_name, outcome_w
 MANY = 50  # failed files listed in full
 
 
-def tell(content: dict, frame: pd.DataFrame, run: dict, cohort: dict, learning: str, failures: list[dict], digest: str) -> dict:
-    """Everything the template reads. cohort, learning and failures may be empty; the sections then say so."""
+def tell(content: dict, frame: pd.DataFrame, run: dict, cohort: dict, learning: str, failures: list, maps: list, digest: str) -> dict:
+    """Everything the template reads. cohort, learning and failures may be empty, the sections then say so; without maps there is none."""
     tasks = task_order(content, run)
     primary = tasks[0]
     failed = [line for line in failures if line.get("used") != "yes"]
@@ -32,6 +32,7 @@ def tell(content: dict, frame: pd.DataFrame, run: dict, cohort: dict, learning: 
         "failures": failed[:MANY],
         "failed": len(failed),
         "remarks": len(failures) - len(failed),
+        "explained": maps,
         "config": sections.flatten(run["config"]),
         "repeat": sections.reproducibility(run, digest),
         "tripod": tripod.checklist(content, run, cohort, primary),

@@ -19,7 +19,7 @@ from etils import epath
 from jaxstroke import terminal
 from jaxstroke import workdir as work
 from jaxstroke.errors import InputError
-from jaxstroke.evaluation import predictions
+from jaxstroke.evaluation import predictions, report
 from jaxstroke.explain import choice, faithfulness, files, maps, patient
 from jaxstroke.feed import load
 from jaxstroke.models import build
@@ -76,6 +76,8 @@ def explain(config, workdir: epath.Path, cohort_table: str):
     for title, one in summary.items():
         shown = "–" if one["randomised_spearman"] is None else f"{one['randomised_spearman']:.2f}"
         print(f"{title}: rank correlation with randomised weights {shown}. {one['words']}")
+    if not is_new:
+        report.write_report(workdir, work.read_json(workdir / "metrics.json"))  # it has a section on maps
     print(f"{len(asked.networks)} patients explained: {asked.folder}")
 
 

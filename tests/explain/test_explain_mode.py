@@ -1,17 +1,24 @@
 """`--mode explain` through the program: which networks are asked, what is left on disk, and what is refused."""
 
 import csv
+import gzip
 import json
+import pathlib
 import shutil
+import sys
 
 import nibabel
 import numpy as np
 import pandas as pd
 import pytest
 
-from jaxstroke import main
-from jaxstroke.explain import files
-from jaxstroke.training import engine, modes
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "cohort"))
+
+import test_dicom_privacy as privacy  # noqa: E402
+
+from jaxstroke import main  # noqa: E402
+from jaxstroke.explain import files  # noqa: E402
+from jaxstroke.training import engine, modes  # noqa: E402
 
 ICH = [
     "--config.model.encoder=resnet_small_3d",
@@ -79,12 +86,12 @@ def test_maps_lie_on_the_patients_own_file(copied):
         assert one["patients"] == 2 and -1 <= one["randomised_spearman"] <= 1 and one["words"]
         assert one["curves"]["map"]["deletion"][0] == pytest.approx(one["curves"]["random"]["deletion"][0])
     assert not list((copied / "explain").rglob("*.partial*"))
+    html = (copied / "report.html").read_text()
+    assert "Can the maps be trusted?" in html and "ct prognosis integrated gradients" in html
     before = (copied / "explain" / patient / "ct_prognosis_grad_cam.nii.gz").read_bytes()
     run("--workdir", copied, "--mode=explain", "--config.explain.most=2")
     again = (copied / "explain" / patient / "ct_prognosis_grad_cam.nii.gz").read_bytes()
-    np.testing.assert_array_equal(
-        *(nibabel.Nifti1Image.from_bytes(__import__("gzip").decompress(one)).get_fdata() for one in (before, again))
-    )
+    np.testing.assert_array_equal(*(nibabel.Nifti1Image.from_bytes(gzip.decompress(one)).get_fdata() for one in (before, again)))
 
 
 def test_new_patients_are_explained_by_all_folds(copied, tmp_path, capsys):
@@ -116,6 +123,34 @@ def test_what_cannot_be_explained_is_named(copied, capsys, argument, words):
     run("--workdir", copied, "--mode=explain", argument, code=2)
     message = capsys.readouterr().err
     assert "error:" in message and all(word in message for word in words) and "Traceback" not in message
+
+
+@pytest.mark.parametrize("content", ["{", "[1]", '{"a": {}}', '{"a": 3}', '{"a": {"randomised_spearman": "x", "areas": {}}}'])
+def test_a_damaged_summary_is_named_by_the_report(trained, tmp_path, content, capsys):
+    shutil.copytree(trained, tmp_path / "run")
+    (tmp_path / "run" / "explain").mkdir()
+    (tmp_path / "run" / "explain" / "explain.json").write_text(content)
+    run("--workdir", tmp_path / "run", "--mode=report", code=2)
+    assert "explain.json is not as it was written" in capsys.readouterr().err
+
+
+def test_no_text_of_a_dicom_header_is_in_an_explanation(copied, tmp_path, capfd):
+    """A new patient whose series holds a marker in every identifying element: it is in nothing that is written or said."""
+    stack = privacy.made.stack([0, 4, 8, 12, 16, 20], privacy.made.linear)
+    (tmp_path / "hospital" / "series").mkdir(parents=True)
+    for place, one in enumerate(stack):
+        (tmp_path / "hospital" / "series" / f"{place}.dcm").write_bytes(privacy.planted(one))
+    row = {"patient_id": "001", "dwi": "series", "age": 60, "nihss": 5}
+    pd.DataFrame([row | {name: "" for name in table(copied).columns if name not in row}]).to_csv(
+        tmp_path / "hospital" / "new.csv", index=False
+    )
+    run("--workdir", copied, "--mode=explain", "--cohort", tmp_path / "hospital" / "new.csv")
+    folder = next((copied / "external").iterdir())
+    assert (folder / "explain" / "001" / "ct_prognosis_grad_cam.nii.gz").exists()
+    written = privacy.everything_in(copied) + gzip.decompress((folder / "explain" / "001" / "ct_prognosis_grad_cam.nii.gz").read_bytes())
+    said = capfd.readouterr()
+    for marker in (privacy.MARKER, privacy.NUMBER):
+        assert marker.encode() not in written and marker not in said.out + said.err
 
 
 def test_an_untrained_workdir_is_refused(tmp_path, capsys, project_root):
