@@ -49,7 +49,7 @@ def panel(path: pathlib.Path, image: np.ndarray, heat: np.ndarray, title: str, c
         axis.set_title(str(number), fontsize=7)
         axis.axis("off")
     figure.colorbar(shown, cax=axes[-1])
-    figure.suptitle(f"{title}; the patient's right is on the left", fontsize=8)
+    figure.suptitle(title, fontsize=8)
     save(figure, path)
 
 

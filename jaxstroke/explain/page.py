@@ -27,9 +27,9 @@ class Volume:
     """An image as its file has it, and maps on the same voxels.
 
     name     of the image in the config
-    values   (x, y, z), any real dtype; or (h, w) or (h, w, c) of a picture
-    affine   (4, 4) voxel index to mm in RAS, None of a picture
-    maps     {title: float, of the shape of `values` without channels}; larger is of more importance, below 0 counts as 0
+    values   (x, y, z), any real dtype; of pictures or time points (s, h, w), shown as they are
+    affine   (4, 4) voxel index to mm in RAS, None of pictures and time points
+    maps     {title: float, of the shape of `values`}; larger is of more importance, below 0 counts as 0
     """
 
     name: str
@@ -100,10 +100,9 @@ def packed(one: Volume) -> dict:
 
 
 def axial(values: np.ndarray, affine: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """(slices, rows, columns) from the feet up, forehead first, the patient's right first; and (3,) mm. A picture is one slice, grey."""
+    """(slices, rows, columns) from the feet up, forehead first, the patient's right first; and (3,) mm. Without an affine as they are."""
     if affine is None:
-        grey = values if values.ndim == 2 else values.mean(-1)
-        return grey[None], np.ones(3)
+        return values, np.ones(3)
     geometry, _ = volume.axial_geometry(affine, values.shape)
     to_source = np.linalg.solve(affine, geometry)[:3, :3]
     axes = np.abs(to_source).argmax(0)

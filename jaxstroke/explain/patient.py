@@ -1,5 +1,6 @@
 """One patient: maps and contributions by each of its networks, their mean, and what is written of them."""
 
+import contextlib
 from dataclasses import dataclass
 
 import jax
@@ -53,8 +54,9 @@ def explain(config, asked, tools, row: int, networks: list[tuple[dict, dict]]) -
             shown[f"{head}: {method.replace('_', ' ')}"] = heat
             grid = grid_of(record)
             stored = np.asarray(batch[f"images/{image}"])[0].mean(-1)
-            both = [page.axial(array, grid)[0] if grid is not None else array for array in (stored, heat)]
-            files.panel(folder / f"{title}.png", *both, f"patient {unit.patient}: {image}, {head}, {method}", config.explain.cut)
+            both = [page.axial(array, grid)[0] for array in (stored, heat)]
+            side = "" if grid is None else "; the patient's right is on the left"
+            files.panel(folder / f"{title}.png", *both, f"patient {unit.patient}: {image}, {head}, {method}{side}", config.explain.cut)
             if grid is not None:
                 files.write_nifti(folder / f"{title}.nii.gz", inverse.to_source_grid(record, heat), record["affine"])
         volumes.append(volume_of(config, unit, image, record, batch, shown))
@@ -111,21 +113,14 @@ def grid_of(record: dict) -> np.ndarray | None:
 
 def volume_of(config, unit, image: str, record: dict, batch: dict, shown: dict[str, np.ndarray]) -> page.Volume:
     """The patient's file with the maps on its voxels; the stored image where the file is gone, or is no single volume."""
-    grid = grid_of(record)
-    try:
-        source = (
-            read_image(unit.paths[image][0], Rules(**config.cohort.dicom)) if grid is not None and len(unit.paths[image]) == 1 else None
-        )
-    except ReadError:
-        source = None
+    grid, paths, source = grid_of(record), unit.paths[image], None
+    if grid is not None and len(paths) == 1:
+        with contextlib.suppress(ReadError):
+            source = read_image(paths[0], Rules(**config.cohort.dicom))
     if source is not None and source.affine is not None and source.array.ndim == 3:
         placed = {title: inverse.to_source_grid(record, heat) for title, heat in shown.items()}
         return page.Volume(image, source.array, record["affine"], placed)
-    upright = np.diag([1.0, -1.0, 1.0, 1.0])  # stored (s, h, w) as (x, y, z): w to the right, h to the back, s up
-    stored = np.asarray(batch[f"images/{image}"])[0].mean(-1)
-    if grid is not None:
-        return page.Volume(image, stored, grid, shown)
-    return page.Volume(image, stored.transpose(2, 1, 0), upright, {title: heat.transpose(2, 1, 0) for title, heat in shown.items()})
+    return page.Volume(image, np.asarray(batch[f"images/{image}"])[0].mean(-1), grid, shown)
 
 
 def heads_of(config, asked, unit) -> list[page.Head]:

@@ -77,3 +77,12 @@ def test_names_from_a_table_cannot_become_markup():
     image = page.Volume(evil, np.zeros((3, 3, 3)), np.eye(4), {evil: np.ones((3, 3, 3))})
     html = page.render(evil, evil, [page.Head(evil, evil, 0.5, 0.4, 0.6)], [image], [page.Contribution(evil, evil, evil, None, 0.1)], 0.45)
     assert "<img" not in html
+
+
+def test_pictures_are_shown_as_they_are():
+    pictures = np.random.default_rng(0).random((3, 5, 7)).astype(np.float32)
+    found = page.packed(page.Volume("views", pictures, None, {"m": pictures}))
+    stored = unpack(found["values"], "<i2", found["shape"]) * found["scale"] + found["offset"]
+    np.testing.assert_allclose(stored, pictures, atol=1e-4)
+    html = page.render("p", "One network.", [], [page.Volume("views", pictures, None, {})], [], 0.45)
+    assert not found["oriented"] and 'class="side' not in html

@@ -48,7 +48,7 @@ async function start(section) {
     find(".slice-number").textContent = `${state.slice + 1} of ${slices}`;
     find(".window").textContent = `${shown(state.low)} to ${shown(state.high)} ${data.unit}`.trim();
     if (opacity) find(".opacity-number").textContent = `${opacity.value} %`;
-    canvas.setAttribute("aria-label", `${data.name}, axial slice ${state.slice + 1} of ${slices}`);
+    canvas.setAttribute("aria-label", `${data.name}, ${data.oriented ? "axial slice" : "picture"} ${state.slice + 1} of ${slices}`);
     for (const button of section.querySelectorAll("[data-preset]")) {
       const [low, high] = data.presets[button.dataset.preset];
       button.setAttribute("aria-pressed", String(low === state.low && high === state.high));
