@@ -4,6 +4,7 @@ import collections
 import csv
 import dataclasses
 import re
+import warnings
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -121,10 +122,13 @@ def described(program: str) -> tuple[dict[str, str], dict[str, str]]:
 
 def spans(data) -> list[Span]:
     """Executions on the first device: of an accelerator's own plane where there is one, else of the host's, where a CPU's run."""
-    device = {plane.name: plane for plane in data.planes if re.fullmatch(r"/device:(GPU|TPU):\d+", plane.name)}
-    if device:
-        return device_spans(device[min(device, key=lambda name: int(name.rpartition(":")[2]))])
-    return [span for plane in data.planes if plane.name.startswith("/host:") for span in host_spans(plane)]
+    with warnings.catch_warnings():
+        # jaxlib 0.12 makes a type on Python 3.12 that warns; where warnings are errors, its C++ would end the process
+        warnings.simplefilter("ignore", DeprecationWarning)
+        device = {plane.name: plane for plane in data.planes if re.fullmatch(r"/device:(GPU|TPU):\d+", plane.name)}
+        if device:
+            return device_spans(device[min(device, key=lambda name: int(name.rpartition(":")[2]))])
+        return [span for plane in data.planes if plane.name.startswith("/host:") for span in host_spans(plane)]
 
 
 def device_spans(plane) -> list[Span]:
