@@ -4,8 +4,8 @@ import collections
 import csv
 import dataclasses
 import re
-import warnings
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
