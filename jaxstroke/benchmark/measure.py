@@ -137,11 +137,11 @@ def counts(config, fitted: dict, batch: dict, ready: timing.Ready, devices: jax.
     memory, memory_source = cost.memory(ready.compiled)
     on_cpu = found["platform"] == "cpu"
     precision = jax.config.jax_default_matmul_precision
-    timed = found["step_s"] is not None
-    peak = peaks.of(found["device"], found["dtype"], precision) if not on_cpu else peaks.measure() if timed else peaks.Peak()
+    ran = found["step_s"] is not None
+    peak = peaks.of(found["device"], found["dtype"], precision) if not on_cpu else peaks.measure() if ran else peaks.Peak()
     many = 1 if on_cpu else devices.size  # a CPU is measured as a whole
-    median = found["step_s"]["median"] if timed else None
-    achieved, bandwidth = (ratio(flops, 1e12 * median), ratio(traffic, 1e9 * median)) if timed else (None, None)
+    median = found["step_s"]["median"] if ran else None
+    achieved, bandwidth = (ratio(flops, 1e12 * median), ratio(traffic, 1e9 * median)) if ran else (None, None)
     peak_tflops, peak_gb_s = (None if one is None else one * many for one in (peak.tflops, peak.gb_s))
     return {
         "flops_per_step": flops,

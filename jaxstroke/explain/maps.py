@@ -21,6 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxstroke.models import activation
+from jaxstroke.training import step
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,7 @@ class Merged:
 
 def logit(model, variables: dict, fitted: dict, batch: dict, head: str, image: str) -> jax.Array:
     """The number that is explained. variables: {"params", "stats"} as a workdir keeps them."""
-    plain = {"params": variables["params"]} | ({"batch_stats": variables["stats"]} if variables["stats"] else {})
-    outputs = model.apply(plain, batch, fitted, train=False)
+    outputs = step.evaluated(model, variables, fitted, batch)
     logits = outputs["parts"][image]["logits"] if outputs["parts"] and image else outputs["logits"]
     return logits[head].sum().astype(jnp.float32)
 
@@ -52,8 +52,7 @@ def layers_of(model, variables, fitted, batch: dict) -> dict[str, tuple[int, ...
         return y
 
     with nn.intercept_methods(intercept):
-        plain = {"params": variables["params"]} | ({"batch_stats": variables["stats"]} if variables["stats"] else {})
-        jax.eval_shape(lambda batch: model.apply(plain, batch, fitted, train=False), batch)
+        jax.eval_shape(lambda batch: step.evaluated(model, variables, fitted, batch), batch)
     return found
 
 
@@ -144,7 +143,7 @@ def occlusion(model, head: str, image: str, patch: tuple[int, ...], stride: tupl
     def one(variables, fitted, batch):
         x = batch[f"images/{image}"]
         shape = x.shape[1:4]
-        starts = [np.unique(np.minimum(np.arange(0, n, step), max(n - p, 0))) for n, p, step in zip(shape, patch, stride, strict=True)]
+        starts = [np.unique(np.minimum(np.arange(0, n, move), max(n - p, 0))) for n, p, move in zip(shape, patch, stride, strict=True)]
         places = jnp.asarray(np.stack(np.meshgrid(*starts, indexing="ij"), -1).reshape(-1, 3))
         whole = logit(model, variables, fitted, batch, head, image)
         index = [jnp.arange(n) for n in shape]
@@ -168,16 +167,16 @@ def slices_shown(batch: dict, image: str) -> jax.Array:
     return mask.reshape(-1, 1, 1) if mask.ndim else mask
 
 
-METHODS = ("grad_cam", "guided_backpropagation", "guided_grad_cam", "integrated_gradients", "occlusion")
+# Name in `config.explain.method` -> how it is made of (model, head, image, layer of Grad-CAM, `config.explain`).
+METHODS = {
+    "grad_cam": lambda model, head, image, layer, settings: grad_cam(model, head, image, layer),
+    "guided_backpropagation": lambda model, head, image, layer, settings: guided_backpropagation(model, head, image),
+    "guided_grad_cam": lambda model, head, image, layer, settings: guided_grad_cam(model, head, image, layer),
+    "integrated_gradients": lambda model, head, image, layer, settings: integrated_gradients(model, head, image, settings.steps),
+    "occlusion": lambda model, head, image, layer, settings: occlusion(model, head, image, tuple(settings.patch), tuple(settings.stride)),
+}
 
 
 def make(name: str, model, settings, head: str, image: str, layer: str) -> Callable:
     """The jitted method of a name in `METHODS`; settings: `config.explain`."""
-    made = {
-        "grad_cam": lambda: grad_cam(model, head, image, layer),
-        "guided_backpropagation": lambda: guided_backpropagation(model, head, image),
-        "guided_grad_cam": lambda: guided_grad_cam(model, head, image, layer),
-        "integrated_gradients": lambda: integrated_gradients(model, head, image, settings.steps),
-        "occlusion": lambda: occlusion(model, head, image, tuple(settings.patch), tuple(settings.stride)),
-    }
-    return jax.jit(made[name]())
+    return jax.jit(METHODS[name](model, head, image, layer, settings))

@@ -7,7 +7,7 @@ all contributions; `explain.json` and `faithfulness.png`: whether the maps can b
 """
 
 import csv
-import logging
+import io
 import pathlib
 from dataclasses import dataclass
 
@@ -23,10 +23,10 @@ from jaxstroke.evaluation import predictions, report
 from jaxstroke.explain import choice, faithfulness, files, maps, patient
 from jaxstroke.feed import load
 from jaxstroke.models import build
+from jaxstroke.preprocess import records
 from jaxstroke.training import engine as engines
 from jaxstroke.training import modes, predict
 
-logger = logging.getLogger("jaxstroke")
 COLUMNS = ("patient_id", "unit_id", "head", "kind", "name", "value", "compared", "contribution")
 
 
@@ -66,9 +66,9 @@ def explain(config, workdir: epath.Path, cohort_table: str):
         line.advance()
     line.close()
     finished.close()
-    with (asked.folder / "explain.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerows([COLUMNS, *rows])
+    table = io.StringIO()
+    csv.writer(table, lineterminator="\n").writerows([COLUMNS, *rows])
+    records.write_text(asked.folder / "explain.csv", table.getvalue())
     summary = summarise(judged)
     work.write_json(epath.Path(asked.folder) / "explain.json", summary)
     if judged:

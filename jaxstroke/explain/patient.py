@@ -67,10 +67,7 @@ def explain(config, asked, tools, row: int, networks: list[tuple[dict, dict]]) -
             names, values = [one.column for one in own], [one.log_odds for one in own]
             files.bars(folder / f"columns_{head}.png", names, values, f"patient {unit.patient}: {head}")
     html = page.render(unit.patient, asked.sentence, heads_of(config, asked, unit), volumes, contributions, config.explain.cut)
-    target = folder / f"patient_{files.name_of(unit.unit)}.html"
-    partial = target.with_name(f".{target.name}.partial")
-    partial.write_text(html)
-    partial.replace(target)
+    records.write_text(folder / f"patient_{files.name_of(unit.unit)}.html", html)
     rows = [(unit.patient, unit.unit, one.head, "column", one.column, one.value, one.compared, one.log_odds) for one in contributions]
     return Found(rows, judged)
 

@@ -83,23 +83,22 @@ def image_digest(plan: Plan, name: str, cohort_digest: str, jobs) -> str:
 
 def list_failures(manifests: dict[str, dict], jobs) -> tuple[tuple[str, str, str, str], ...]:
     """(unit, image, path, reason) of every file that could not be used, cached or not."""
-    paths = {job.unit: job.paths for job in jobs}
-    return tuple(
-        (failure["unit"], image, paths[failure["unit"]][image][failure["file"]], failure["reason"])
-        for image, manifest in manifests.items()
-        for entry in manifest["shards"]
-        for failure in entry["failures"]
-    )
+    return said_of_files(manifests, jobs, "failures", "reason")
 
 
 def list_notes(manifests: dict[str, dict], jobs) -> tuple[tuple[str, str, str, str], ...]:
     """(unit, image, path, what was done to it) of files that were used with a remark; records made before there were any have none."""
+    return said_of_files(manifests, jobs, "notes", "note")
+
+
+def said_of_files(manifests: dict[str, dict], jobs, list_name: str, field: str) -> tuple[tuple[str, str, str, str], ...]:
+    """(unit, image, path, words) of a list in the entries of all shards."""
     paths = {job.unit: job.paths for job in jobs}
     return tuple(
-        (note["unit"], image, paths[note["unit"]][image][note["file"]], note["note"])
+        (one["unit"], image, paths[one["unit"]][image][one["file"]], one[field])
         for image, manifest in manifests.items()
         for entry in manifest["shards"]
-        for note in entry.get("notes", ())
+        for one in entry.get(list_name, ())
     )
 
 

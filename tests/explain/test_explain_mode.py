@@ -14,7 +14,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "cohort"))
 
-import test_dicom_privacy as privacy  # noqa: E402
+import marked_headers as privacy  # noqa: E402
 
 from jaxstroke import main  # noqa: E402
 from jaxstroke.explain import files  # noqa: E402

@@ -133,7 +133,7 @@ def test_guided_relu_passes_what_is_positive_on_both_sides():
     np.testing.assert_array_equal(jax.grad(value)(x), [0, 1, -1, 0])
 
 
-def test_guided_backpropagation_differs_from_the_gradient_and_leaves_the_logit(asked):
+def test_guided_backpropagation_differs_from_the_gradient(asked):
     _, model, variables, fitted, batch, head, image = asked
     key = f"images/{image}"
     guided = maps.guided_backpropagation(model, head, image)(variables, fitted, batch)
