@@ -22,7 +22,7 @@ with that task alone: 0.686 (0.07), 0.591 (0.10), 0.641 (0.21).
 | own         | ordgcs_age on a table of yours: patient_id, ct, poor_prognosis, gcs, age            | -             |
 | demo        | synthetic heads with their skull, a small network: 0.789 of 0.845, 2 minutes          | -             |
 | adrenal     | AdrenalMNIST3D, cross-validated on train and val: 0.861, 17 minutes                 | -             |
-| soop        | lesion masks of SOOP, mRS > 2: 0.748, 15 minutes; soop_single: that task alone       | -             |
+| soop        | lesion masks of SOOP, mRS > 2: 0.748, 11 minutes; soop_single: that task alone       | -             |
 | smoke       | the same at 32 x 32 x 32 on a few synthetic patients: runs, no more; compiles minutes | -           |
 
 Those of the paper are sized for a GPU (40 x 301 x 301, batch 8 x 3, 100 epochs, 10 folds); `paper` is another name of ordgcs_age.
