@@ -47,6 +47,25 @@ TASKS = {  # name: (column, rule, value); a network has a head for those that it
 KINDS = {"gcs": "ordinal", "severity": "ordinal"}  # others: binary
 
 
+def losses(**weights: float) -> dict:
+    """Tasks a network has a head for, with the weight of each in the loss; the first is the primary one."""
+    return {name: {"kind": KINDS.get(name, "binary"), "weight": weight} for name, weight in weights.items()}
+
+
+PUBLISHED = {  # the paper's nine networks, for --mode compare; the proposed one is the first row
+    "ordgcs_age": {},
+    "gcs_age": {"loss": losses(prognosis=0.4, gcs_binary=0.3, age=0.3)},
+    "age": {"loss": losses(prognosis=0.5, age=0.3)},
+    "gcs": {"loss": losses(prognosis=0.4, gcs_binary=0.3)},
+    "ordgcs": {"loss": losses(prognosis=0.4, gcs=0.3)},
+    "densenet": {"loss": losses(prognosis=1.0)},
+    "baseline": {"loss": losses(prognosis=1.0), "model.encoder": "perez_3d", "model.dropout": (0.5, 0.0)},
+    # Deviation: both classes are weighted to the same sum, not the rarer one by the ratio of the two.
+    "gcs_only": {"loss": losses(gcs_binary=1.0), "evaluate.primary": "gcs_binary", "train.imbalance": "weights"},
+    "age_only": {"loss": losses(age=1.0), "evaluate.primary": "age", "train.imbalance": "weights"},
+}
+
+
 def get_config(variant: str = "ordgcs_age") -> ConfigDict:
     """The config of a variant, locked. Unknown variants raise with the list of known ones."""
     if variant not in VARIANTS:
@@ -108,38 +127,24 @@ def protocol(config):
 
 def tasks(config, **weights: float):
     """The tasks a network has a head for, with the weight of each in the loss; the first is the primary one."""
-    config.loss = ConfigDict({name: {"kind": KINDS.get(name, "binary"), "weight": weight} for name, weight in weights.items()})
+    config.loss = ConfigDict(losses(**weights))
     config.evaluate.primary = next(iter(weights))
 
 
 def ordgcs_age(config):
     """The proposed network: 11,246,724 parameters."""
+    config.variants = settings.variants(PUBLISHED)
 
 
-def gcs_age(config):
-    tasks(config, prognosis=0.4, gcs_binary=0.3, age=0.3)
+def published(name: str):
+    """A variant by the table of the paper's networks."""
 
+    def change(config):
+        for key, value in PUBLISHED[name].items():
+            section, _, leaf = key.rpartition(".")
+            (config[section] if section else config)[leaf] = ConfigDict(value) if isinstance(value, dict) else value
 
-def age(config):
-    tasks(config, prognosis=0.5, age=0.3)
-
-
-def gcs(config):
-    tasks(config, prognosis=0.4, gcs_binary=0.3)
-
-
-def ordgcs(config):
-    tasks(config, prognosis=0.4, gcs=0.3)
-
-
-def densenet(config):
-    tasks(config, prognosis=1.0)
-
-
-def baseline(config):
-    tasks(config, prognosis=1.0)
-    config.model.encoder = "perez_3d"
-    config.model.dropout = (0.5, 0.0)
+    return change
 
 
 def tabular(config):
@@ -156,22 +161,9 @@ def tabular(config):
     config.train.batch_size, config.train.accumulation = 128, 1
 
 
-def gcs_only(config):
-    auxiliary(config, "gcs_binary")
-
-
-def age_only(config):
-    auxiliary(config, "age")
-
-
-def auxiliary(config, task: str):
-    """One of the further tasks alone. Deviation: both classes are weighted to the same sum, not the rarer one by the ratio of the two."""
-    tasks(config, **{task: 1.0})
-    config.train.imbalance = "weights"
-
-
 def own(config):
     """A table of your own, prepared and trained as in the paper."""
+    ordgcs_age(config)
     config.cohort.recipe = "table"
 
 
@@ -189,6 +181,7 @@ def demo(config):
     config.split.inner_share = 0.2
     config.evaluate.attainable = "true_logit_image"
     few_hundred(config)
+    config.variants = settings.variants({name: values for name, values in PUBLISHED.items() if name != "baseline"})  # needs 38 voxels
 
 
 def adrenal(config):
@@ -253,12 +246,16 @@ def soop(config):
     config.train.batch_size = 32
     config.train.augment.update({"rotate": 0.0, "shift": 0.03, "zoom_share": 0.0})  # all masks lie in one space
     tasks(config, poor=0.5, severity=0.4, old=0.1)  # where a lesion lies tells next to nothing of age
+    losses_of = {"poor_only": {"poor": 1.0}, "poor_severity": {"poor": 0.5, "severity": 0.4}, "poor_old": {"poor": 0.5, "old": 0.1}}
+    changes = {name: {"loss": losses(**weights)} for name, weights in losses_of.items()}
+    config.variants = settings.variants({"all_tasks": {}} | changes)
 
 
 def soop_single(config):
     """The same patients and folds, mRS > 2 alone."""
     soop(config)
     tasks(config, poor=1.0)
+    config.variants = ConfigDict()
 
 
 def few_hundred(config):
@@ -290,10 +287,10 @@ def smoke(config):
     config.train.accumulation = 1
     config.train.epochs = 1
     config.evaluate.bootstrap = 200
+    config.variants = settings.variants({"ordgcs_age": {}, "age": PUBLISHED["age"]})
 
 
-VARIANTS = {
-    "ordgcs_age": ordgcs_age, "paper": ordgcs_age, "gcs_age": gcs_age, "age": age, "gcs": gcs, "ordgcs": ordgcs, "densenet": densenet,
-    "baseline": baseline, "tabular": tabular, "gcs_only": gcs_only, "age_only": age_only, "own": own, "demo": demo,
-    "adrenal": adrenal, "soop": soop, "soop_single": soop_single, "smoke": smoke,
+VARIANTS = {name: published(name) for name in PUBLISHED} | {
+    "ordgcs_age": ordgcs_age, "paper": ordgcs_age, "tabular": tabular, "own": own, "demo": demo, "adrenal": adrenal, "soop": soop,
+    "soop_single": soop_single, "smoke": smoke,
 }  # fmt: skip

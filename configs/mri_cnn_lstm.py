@@ -50,7 +50,26 @@ def get_config(variant: str = "demo") -> ConfigDict:
     config.model.fusion_column = "nihss"
     config.model.fusion_upper = ConfigDict({"nihss": 42.0, "age": 100.0})
     VARIANTS[variant](config)
+    if config.model.name == "mri_cnn_lstm":
+        config.variants = ablations(config)
     return config.lock()
+
+
+def ablations(config) -> ConfigDict:
+    """What --mode compare sets beside the config itself: every rule of the merge, each module alone and left out, no image, no merge by
+    clinical columns. They differ in the merge, so that the modules' networks are trained once; `clinical` is a network of its own."""
+    images = tuple(config.model.images) or tuple(config.images)
+    own = (config.model.fusion, config.model.fusion_column if config.model.fusion in ("poe", "scalar", "learned") else "")
+    rules = [("mean", ""), ("stacked", "")] + [(rule, column) for rule in ("poe", "scalar", "learned") for column in ("nihss", "age")]
+    found = {"all": {}}
+    for rule, column in (rule for rule in rules if rule != own):
+        name = f"rule_{rule}_{column}" if column else f"rule_{rule}"
+        found[name] = {"model.fusion": rule} | ({"model.fusion_column": column} if column else {})
+    for name in images:
+        found[f"only_{name}"] = {"model.images": (name,), "model.fusion": "mean"}
+        found[f"without_{name}"] = {"model.images": tuple(other for other in images if other != name)}
+    found["only_clinical"] = {"model.name": "clinical_mlp", "model.fusion": "none", "model.fusion_column": "", "model.hidden": 32}
+    return settings.variants(found)
 
 
 def paper(config):

@@ -7,8 +7,7 @@ from jaxstroke import ranges
 from jaxstroke.errors import InputError, nearest
 
 ENCODED = ("ich_multitask",)  # networks whose encoder is `model.encoder`
-CLINICAL = ("clinical_mlp", "tabular_dnn")  # networks of columns alone
-OWN_ENCODER = ("mri_cnn_lstm", *CLINICAL)
+OWN_ENCODER = ("mri_cnn_lstm", *settings.COLUMNS_ALONE)
 CHOICES = {
     "cohort.dicom.series": ("choose", "refuse"),
     "cohort.dicom.tilt": ("correct", "refuse"),
@@ -143,7 +142,7 @@ def check_subgroups(config):
 def check_network(config):
     """What the network sees, how it merges, and how it is trained must go together."""
     images = settings.image_names(config)
-    if config.model.name in CLINICAL and config.model.fusion != "none":
+    if config.model.name in settings.COLUMNS_ALONE and config.model.fusion != "none":
         raise InputError(f"config.model.name = '{config.model.name}' has no modules to merge: set config.model.fusion = none")
     if config.model.name == "mri_cnn_lstm" and not images:
         raise InputError("config.model.name = 'mri_cnn_lstm' needs an image in config.images; 'clinical_mlp' does without")

@@ -1,12 +1,13 @@
 """Every config key with its default and unit. A file in `configs/` starts from `base()` and states what its paper changes.
 
-Sections: cohort, images, clinical, split, model, loss, optimizer, train, evaluate, device, explain, benchmark. No key is optional and
+Sections: cohort, images, clinical, split, model, loss, optimizer, train, evaluate, device, explain, benchmark, variants. No key is optional and
 none is added elsewhere: a misspelt `--config.x.y` is an error that names the nearest key.
 """
 
 from ml_collections import ConfigDict
 
 from jaxstroke.config_images import image as image  # a config file needs this module alone
+from jaxstroke.config_variants import variants as variants
 
 MISSING = ("", "n/a", "N/A", "na", "NA", "nan", "NaN", "null", "NULL", "None")
 
@@ -14,8 +15,9 @@ MISSING = ("", "n/a", "N/A", "na", "NA", "nan", "NaN", "null", "NULL", "None")
 MAY_DIFFER = (
     "cohort.root", "cohort.table", "cohort.records", "cohort.workers", "evaluate.bootstrap", "evaluate.batch_size", "evaluate.comparators",
     "evaluate.attainable", "evaluate.subgroups", "evaluate.subgroup_bounds", "device", "benchmark", "explain",
-    "train.save_seconds",
+    "train.save_seconds", "variants",
 )  # fmt: skip
+COLUMNS_ALONE = ("clinical_mlp", "tabular_dnn")  # networks that see no image
 
 
 def base() -> ConfigDict:
@@ -114,7 +116,7 @@ def base() -> ConfigDict:
             "epochs": 100,
             "watch": "loss",  # which epoch is kept, best by: loss (smoothed, of validation) | balanced_accuracy (of `evaluate.primary`);
             # or last: no choice and no early stop, for a schedule that comes to rest by itself (cosine)
-            "patience": 15,  # epochs without a better one in any module
+            "patience": 15,  # epochs without a better one, of each module
             "smoothing": 0.5,  # weight of the past in the watched validation loss
             "imbalance": "none",  # none | weights | oversample
             "feed": "auto",  # resident (the cohort in device memory) | grain (read from disk as it is needed) | auto (by free memory)
@@ -191,6 +193,7 @@ def base() -> ConfigDict:
             "warmup": 3,  # before them
         }
     )
+    config.variants = ConfigDict()  # name: {key: value}, what --mode compare runs beside each other; see `variants`
     return with_short_names(config)
 
 
@@ -202,8 +205,8 @@ def with_short_names(config) -> ConfigDict:
 
 
 def image_names(config) -> tuple[str, ...]:
-    """The images the network sees, in order."""
-    return tuple(config.model.images) or tuple(config.images)
+    """The images the network sees, in order; none of a network of columns alone."""
+    return () if config.model.name in COLUMNS_ALONE else tuple(config.model.images) or tuple(config.images)
 
 
 def clinical_names(config) -> tuple[str, ...]:

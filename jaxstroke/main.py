@@ -19,7 +19,7 @@ from jaxstroke import check, compilations, full_disk, hosts, restart, terminal
 from jaxstroke import workdir as work
 from jaxstroke.errors import InputError, Stopped, nearest
 
-MODES = ("train", "prepare", "evaluate", "report", "predict", "explain", "benchmark")
+MODES = ("train", "prepare", "evaluate", "report", "compare", "predict", "explain", "benchmark")
 TOGETHER = ("train", "evaluate")  # modes that several processes can share
 LONGEST = 10_000  # characters of a message
 LONG_WORD = re.compile(r"(\S{200})\S{200,}")  # a damaged cell, file name or value
@@ -128,6 +128,7 @@ def run(argv: list[str]) -> int:
 
         measure.benchmark(config, workdir, given(argv, "config"), values.profile)
         return 0
+    from jaxstroke.compare import mode as study
     from jaxstroke.explain import mode as explain
     from jaxstroke.interop import init_from
     from jaxstroke.training import modes, predict
@@ -137,6 +138,8 @@ def run(argv: list[str]) -> int:
     elif values.mode == "train":
         modes.train(config, workdir, Stop(), init_from.begin(config, workdir))
         logger.info("%s", compilations.count())
+    elif values.mode == "compare":
+        study.compare(config, workdir, Stop())
     elif values.mode == "evaluate":
         modes.evaluate(config, workdir)
     elif values.mode == "predict":
@@ -147,9 +150,15 @@ def run(argv: list[str]) -> int:
 
 
 def report(workdir: epath.Path) -> int:
-    """Metrics and report from the files of a workdir, without JAX."""
+    """Metrics and report from the files of a workdir, or the comparison of a study, without JAX."""
+    from jaxstroke.evaluation import comparison
     from jaxstroke.evaluation import report as reports
 
+    if (workdir / "variants.json").exists():
+        print(comparison.console_table(comparison.write(workdir)))
+        print(f"comparison: {workdir / 'comparison.html'}")
+        if not (workdir / "predictions.csv").exists():
+            return 0
     metrics = reports.write_metrics(workdir)
     print(reports.console_table(metrics))
     print(f"report: {reports.write_report(workdir, metrics)}")

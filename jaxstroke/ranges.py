@@ -44,7 +44,7 @@ TUPLES = {
 }  # fmt: skip
 OPEN = (
     "cohort.outcomes", "cohort.ranges", "images", "clinical.categorical", "loss", "model.fusion_upper", "train.augment.skip",
-    "evaluate.subgroup_bounds",
+    "evaluate.subgroup_bounds", "variants",
 )  # fmt: skip
 IMAGE_TUPLES = {"shape": (int, (1, 32768), 3, 3), "spacing": (float, (0, 1000), 3, 3), "window": (float, (-1e15, 1e15), 2, 2)}
 IMAGE_CHOICES = {

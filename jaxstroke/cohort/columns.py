@@ -99,7 +99,7 @@ def image_columns(config) -> dict[str, str]:
 
 def image_needs(config, images: dict[str, str], labelled: bool) -> dict[str, str]:
     """Config key and column of the images that are used: what the network sees, the reference, their masks, and the comparator's volume."""
-    used = {*(tuple(config.model.images) or tuple(config.images)), config.cohort.reference}
+    used = {*settings.image_names(config), config.cohort.reference}
     used |= {config.evaluate.comparators.volume} if labelled else set()
     used |= {name for name in config.cohort.complete if name in config.images} if labelled else set()
     needed = {}

@@ -1,4 +1,4 @@
-"""AUCs of models with their intervals, and the network against every other model: bootstrap and DeLong on the same means over folds."""
+"""AUCs of models with their intervals, and one of them against every other: bootstrap and DeLong on the same means over folds."""
 
 import math
 
@@ -34,22 +34,27 @@ def overall(found: dict[str, tuple[float, np.ndarray]]) -> tuple[float, np.ndarr
     return mean_defined([value for value, _ in found.values()]), mean_defined([resampled for _, resampled in found.values()])
 
 
-def compare_all(task: Task, aucs: dict, drawn: np.ndarray) -> list[dict]:
-    """The network against every other model of the task, on the units both have, in the same resamples."""
-    if "network" not in task.models:
-        return []
-    return [compare(task, model, aucs, drawn) for model in task.models if model != "network"]
+def compare_all(task: Task, aucs: dict, drawn: np.ndarray, first: str = "network") -> list[dict]:
+    """One model against every other of the task, on the units both have, in the same resamples.
+
+    Where a study's first variant lacks the task, its place is taken by the first that has it; a missing network is replaced by nothing.
+    """
+    if first not in task.models:
+        if first == "network":
+            return []
+        first = next(iter(task.models))
+    return [compare(task, first, model, aucs, drawn) for model in task.models if model != first]
 
 
-def compare(task: Task, model: str, aucs: dict, drawn: np.ndarray) -> dict:
-    """One line of `paired`: the network's AUC minus the model's."""
-    first, second = task.models["network"], task.models[model]
-    line = {"task": task.name, "a": "network", "b": model, "auc_difference": None, "ci95": None, "p_delong": None, "n": 0}
+def compare(task: Task, name_a: str, name_b: str, aucs: dict, drawn: np.ndarray) -> dict:
+    """One line of `paired`: the AUC of the first model minus that of the second."""
+    first, second = task.models[name_a], task.models[name_b]
+    line = {"task": task.name, "a": name_a, "b": name_b, "auc_difference": None, "ci95": None, "p_delong": None, "n": 0}
     common, cuts = units_of(first) & units_of(second), [cut for cut in first if cut in second]
     if not common or not cuts:
         return line
     sides = []
-    for name, parts in (("network", first), (model, second)):
+    for name, parts in ((name_a, first), (name_b, second)):
         same = common == units_of(parts) and len(cuts) == len(parts)
         parts = parts if same else restrict({cut: parts[cut] for cut in cuts}, common)
         sides.append((parts, *overall(aucs[name] if same else auc_of(parts, drawn))))

@@ -60,3 +60,13 @@ def compare(first: np.ndarray, second: np.ndarray, label: np.ndarray) -> dict[st
     (a, b), matrix = covariance(np.stack([first, second]), label)
     variance = float(matrix[0, 0] + matrix[1, 1] - 2 * matrix[0, 1])
     return {"auc_difference": float(a - b), "variance": variance, "p": p_value(float(a - b), variance)}
+
+
+def holm(values: list[float | None]) -> list[float | None]:
+    """p values adjusted for their number by Holm 1979 (Scand J Stat 6:65), in the same order; None stays None and is not counted."""
+    known = [place for place, p in enumerate(values) if p is not None]
+    found, largest = list(values), 0.0
+    for rank, place in enumerate(sorted(known, key=lambda place: values[place])):
+        largest = max(largest, min(1.0, (len(known) - rank) * values[place]))
+        found[place] = largest
+    return found

@@ -22,12 +22,17 @@ RATES = ("sensitivity", "specificity", "balanced_accuracy", "accuracy", "ppv", "
 
 
 def compute(
-    frame: pd.DataFrame, resamples: int = 2000, attainable: str = "", seed: int = 0, groups: dict[str, dict[str, set[str]]] | None = None
+    frame: pd.DataFrame,
+    resamples: int = 2000,
+    attainable: str = "",
+    seed: int = 0,
+    groups: dict[str, dict[str, set[str]]] | None = None,
+    first: str = "network",
 ) -> dict:
     """The content of `metrics.json`: {"models": {model: {task: numbers}}, "tasks": the network's part, "paired": [...], ...}.
 
     frame: as `predictions.read` gives it. attainable: the column whose model `column:<attainable>` is the best that could be reached.
-    groups: as `subgroups.read` gives them.
+    groups: as `subgroups.read` gives them. first: the model that all others are compared with.
     """
     scores = predictions.rank_only(frame)
     chosen = calibration.decisions(frame)
@@ -40,7 +45,7 @@ def compute(
             thresholds = chosen.get(model, {}).get(name, [])
             models[model][name] = describe(task, cuts, aucs[model], model in scores, thresholds)
         add_attainable(models, task, attainable)
-        paired += compare_all(task, aucs, drawn)
+        paired += compare_all(task, aucs, drawn, first)
         apart += subgroups.compute(task, groups or {}, drawn, scores)
     models = {model: tasks for model, tasks in models.items() if tasks}
     return {

@@ -47,9 +47,14 @@ def write_report(workdir: epath.PathLike, content: dict | None = None) -> epath.
 
 def render(content: dict, frame: pd.DataFrame, run: dict, cohort: dict, learning: str, failures: list, maps: list, digest: str) -> str:
     """The page. content: of `metrics.json`; cohort, learning, failures and maps may be empty; digest: of `predictions.csv`."""
+    return page("report.html.j2", story.tell(content, frame, run, cohort, learning, failures, maps, digest))
+
+
+def page(template: str, values: dict) -> str:
+    """A page from one of the templates; a name that it reads and `values` lacks is an error."""
     loader = jinja2.FileSystemLoader(str(TEMPLATES))
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.get_template("report.html.j2").render(story.tell(content, frame, run, cohort, learning, failures, maps, digest))
+    return environment.get_template(template).render(values)
 
 
 def console_table(content: dict) -> str:
@@ -59,10 +64,14 @@ def console_table(content: dict) -> str:
         rows = [("model", "AUC", "95 % interval", "Brier", "minus network's", "p")]
         for row in story.model_rows(content, task):
             rows.append((row["name"], *(row[key] for key in ("auc", "ci95", "brier", "against", "p"))))
-        widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-        lines.append(f"{task}: {wording.size_words(content, task)}")
-        lines += ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        lines += [f"{task}: {wording.size_words(content, task)}", *aligned(rows)]
     return "\n".join(lines)
+
+
+def aligned(rows: list[tuple[str, ...]]) -> list[str]:
+    """Lines of a table whose columns line up."""
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    return ["  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
 def read_frame(workdir: epath.Path) -> pd.DataFrame:

@@ -149,6 +149,14 @@ class Finished:
             ) from None
         return variables
 
+    def shapes(self, run_id: str):
+        """The abstract variables of a run as they were written, for `read`; InputError where the folder says nothing of them."""
+        try:
+            written = self.checkpointer.metadata(self.folder / run_id).item_metadata.tree["variables"]
+            return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), written)
+        except Exception as error:  # of orbax, or of the json files between
+            raise InputError(f"{self.folder / run_id} cannot be read ({reason_of(error)}): restore it, or train again") from None
+
     def close(self):
         if self.checkpointer is not None:
             self.checkpointer.close()

@@ -22,10 +22,11 @@ from jaxstroke.training.begin import Begin
 logger = logging.getLogger("jaxstroke")
 
 
-def read_and_prepare(config, workdir: epath.Path):
-    """(cohort without units of which no image can be used, prepared records) of the config's table."""
+def read_and_prepare(config, workdir: epath.Path, names: tuple[str, ...] = ()):
+    """(cohort without units of which no image can be used, prepared records) of the config's table. names: the images, default its own."""
     cohort = table.read_cohort(config, workdir)
-    prepared = prepare.prepare(config, cohort, workdir, work.records_root(config, workdir), settings.prepared_names(config))
+    names = names or settings.prepared_names(config)
+    prepared = prepare.prepare(config, cohort, workdir, work.records_root(config, workdir), names)
     if prepared.volumes_per_second:
         logger.info("prepared in %.1f s, %.1f files a second", prepared.seconds, prepared.volumes_per_second)
     left = set(prepared.left_out)
@@ -55,9 +56,12 @@ class Ready:
     engine: engines.Engine
 
 
-def make_ready(config, workdir: epath.Path, begin: Begin | None = None) -> Ready:
-    """Everything from the config to compiled functions. `run.json` is written last, when nothing can be refused any more."""
-    cohort, prepared, folds, hashes = hosts.in_turn(lambda: on_disk(config, workdir, begin))
+def make_ready(config, workdir: epath.Path, begin: Begin | None = None, names: tuple[str, ...] = ()) -> Ready:
+    """Everything from the config to compiled functions. `run.json` is written last, when nothing can be refused any more.
+
+    names: images to be prepared, those of a whole study where this is one run of it.
+    """
+    cohort, prepared, folds, hashes = hosts.in_turn(lambda: on_disk(config, workdir, begin, names))
     hosts.check_same(hashes)
     loaded = load.load(config, cohort, prepared)
     todo = runs.make_runs(config, folds, loaded.index)
@@ -69,11 +73,11 @@ def make_ready(config, workdir: epath.Path, begin: Begin | None = None) -> Ready
     return Ready(loaded, prepared, todo, numbers, engine)
 
 
-def on_disk(config, workdir: epath.Path, begin: Begin | None = None):
+def on_disk(config, workdir: epath.Path, begin: Begin | None = None, names: tuple[str, ...] = ()):
     """(cohort, prepared records, folds, hashes of all of them), made where they are not there; what the workdir was begun with."""
     work.check_same(workdir, config)
     workdir.mkdir(parents=True, exist_ok=True)
-    cohort, prepared = read_and_prepare(config, workdir)
+    cohort, prepared = read_and_prepare(config, workdir, names)
     folds = splits.load_or_make_splits(config, cohort, workdir)
     hashes = prepared.contents | {"table": cohort.digest, "splits": work.digest([dataclasses.asdict(fold) for fold in folds])}
     if begin is not None:
@@ -100,14 +104,20 @@ def train(config, workdir: epath.Path, stop, begin: Begin | None = None):
     """Train every run, then judge and report. The same command again resumes; SIGTERM saves and exits 0. begin: what runs begin from."""
     began = time.monotonic()
     ready = make_ready(config, workdir, begin)
+    train_networks(config, workdir, ready, stop)
+    finish(config, workdir, ready)
+    logger.info("done in %.0f s", time.monotonic() - began)
+
+
+def train_networks(config, workdir: epath.Path, ready: Ready, stop):
+    """Every run's network into `networks/`; those that are there stay."""
+    begin = ready.engine.begin
     logger.info("%d patients, %d runs on %s", len(ready.loaded.units), len(ready.todo), jax.devices()[0].device_kind)
     if begin is not None:
         logger.warning("every run begins from %s: it must not have been trained on patients of this cohort", begin.source)
     stop.training = True
     loop.train(ready.engine, config, ready.todo, ready.numbers, ready.loaded.arrays, workdir, hosts.Together(stop))
     stop.training = False
-    finish(config, workdir, ready)
-    logger.info("done in %.0f s", time.monotonic() - began)
 
 
 def evaluate(config, workdir: epath.Path):
@@ -130,11 +140,19 @@ def check_trained(workdir: epath.Path, todo: list[runs.Run] | tuple = ()):
 
 
 def finish(config, workdir: epath.Path, ready: Ready):
-    """predictions.csv, model.json, metrics.json, report.html."""
+    """Judge, and say the result."""
+    metrics = judged(config, workdir, ready)
+    if metrics is not None:
+        print(report.console_table(metrics))
+        print(f"report: {workdir / 'report.html'}")
+
+
+def judged(config, workdir: epath.Path, ready: Ready) -> dict | None:
+    """predictions.csv, model.json, metrics.json, report.html; what metrics.json holds, in the first process."""
     judge.judge(ready.engine, config, ready.todo, ready.numbers, ready.loaded, workdir)
     if not hosts.first():
-        return
+        return None
     logger.info("metrics, %d bootstrap samples", config.evaluate.bootstrap)
     metrics = report.write_metrics(workdir)
-    print(report.console_table(metrics))
-    print(f"report: {report.write_report(workdir, metrics)}")
+    report.write_report(workdir, metrics)
+    return metrics

@@ -65,10 +65,17 @@ def watch(config, parts, slots: list[Slot], losses, recalls) -> dict[str, np.nda
                 continue
             past = slot.watched.get(part, value)
             slot.watched[part] = config.train.smoothing * past + (1 - config.train.smoothing) * value
+            if has_ended(config, slot, part):
+                continue
             if config.train.watch == "last" or slot.watched[part] < slot.best.get(part, np.inf):
                 slot.best[part], slot.best_epoch[part] = slot.watched[part], slot.epoch
                 improved[part][place] = True
     return improved
+
+
+def has_ended(config, slot: Slot, part: str) -> bool:
+    """Whether a part's own patience is over: what is kept of a module does not hang on the modules that are trained beside it."""
+    return slot.epoch - slot.best_epoch.get(part, slot.epoch) > config.train.patience
 
 
 def missed(right: np.ndarray, all_rows: np.ndarray) -> float | None:
@@ -84,7 +91,7 @@ def epoch_losses(slots: list[Slot], parts) -> tuple[np.ndarray, np.ndarray]:
 
 
 def over(config, slot: Slot) -> bool:
-    """All epochs done, or no part has improved for `train.patience` epochs."""
+    """All epochs done, or every part has gone `train.patience` epochs without a better one."""
     latest = max(slot.best_epoch.values(), default=0)
     return slot.epoch >= config.train.epochs or slot.epoch - latest >= config.train.patience
 

@@ -1,0 +1,110 @@
+"""`--mode compare`: every variant of a config on the same patients, records and folds, then one page that sets them side by side.
+
+A variant is a workdir of its own below `variants/`. The same command again resumes; a variant that is added later is the only one trained.
+"""
+
+import json
+import logging
+import time
+
+import jax
+from etils import epath
+
+from jaxstroke import config as settings
+from jaxstroke import config_json
+from jaxstroke import workdir as work
+from jaxstroke.compare import reuse, variants
+from jaxstroke.errors import InputError
+from jaxstroke.evaluation import comparison, report
+from jaxstroke.evaluation.wording import show, span
+from jaxstroke.interop import init_from
+from jaxstroke.training import modes
+
+logger = logging.getLogger("jaxstroke")
+ITSELF = "the workdir's own run"  # of --mode train, whose networks serve as a variant's do
+
+
+def compare(config, workdir: epath.Path, stop):
+    """Train and judge what is not there yet, then write `comparison.csv` and `comparison.html`."""
+    rows = variants.configs(config)
+    names = tuple(name for name in config.images if any(name in settings.prepared_names(one) for one in rows.values()))
+    trained = (workdir / "networks").exists()
+    begin_study(config, workdir, names)
+    shared = {"cohort.records": str(work.records_root(config, workdir))}
+    rows = {name: variants.applied(name, one, shared) for name, one in rows.items()}
+    finished: dict[str, tuple] = {ITSELF: (config, workdir)} if trained else {}
+    # The one with the most modules first: the others then find theirs trained.
+    for number, name in enumerate(sorted(rows, key=lambda name: -len(settings.image_names(rows[name]))), 1):
+        logger.info("variant %s, %d of %d", name, number, len(rows))
+        folder = workdir / "variants" / name
+        if not is_done(rows[name], folder):
+            run(rows[name], folder, workdir, names, finished, stop)
+        finished[name] = (rows[name], folder)
+    write_study(config, workdir, rows)
+    content = comparison.write(workdir)
+    print(comparison.console_table(content))
+    print(f"comparison: {workdir / 'comparison.html'}")
+
+
+def begin_study(config, workdir: epath.Path, names: tuple[str, ...]):
+    """Prepare all images of the study once, make the folds that all variants share, and refuse other data than it was begun with."""
+    _, _, _, hashes = modes.on_disk(config, workdir, names=names)
+    work.write(workdir, config, [str(device) for device in jax.devices()], hashes)
+
+
+def is_done(config, folder: epath.Path) -> bool:
+    """Whether a variant was judged to the end by this very config."""
+    written = work.read(folder)
+    return (
+        written is not None
+        and (folder / "cost.json").exists()
+        and not config_json.differences(written["config"], config_json.to_json(config))
+    )
+
+
+def run(config, folder: epath.Path, study: epath.Path, names: tuple[str, ...], finished: dict[str, tuple], stop):
+    """One variant: networks from another one where it has the same, else trained; then judged. `cost.json` is written last."""
+    folder.mkdir(parents=True, exist_ok=True)
+    cost = folder / "cost.json"
+    cost.unlink(missing_ok=True)
+    share_splits(study, folder)
+    ready = modes.make_ready(config, folder, init_from.begin(config, folder), names)
+    trained = (folder / "checkpoints").exists()
+    found = {} if trained else reuse.donors(config, ready, finished)
+    began = time.monotonic()
+    if found:
+        reuse.fill(ready, folder, found, finished)
+        logger.info("its networks are those of %s", ", ".join(dict.fromkeys(found.values())))
+    else:
+        modes.train_networks(config, folder, ready, stop)
+    judged = modes.judged(config, folder, ready)
+    auc = judged["tasks"][config.evaluate.primary]["auc"]
+    logger.info("%s: AUC %s (%s), %.0f s", folder.name, show(auc["value"]), span(auc["ci95"]), time.monotonic() - began)
+    work.write_json(cost, {
+        "parameters": reuse.parameters(ready), "training_seconds": 0.0 if found else training_seconds(folder),
+        "networks_of": sorted(set(found.values())),
+    })  # fmt: skip
+
+
+def share_splits(study: epath.Path, folder: epath.Path):
+    """The study's folds into a variant; a variant that was begun with others is refused."""
+    source, target = study / "splits.json", folder / "splits.json"
+    if not target.exists():
+        report.write_text(target, source.read_text())
+    elif target.read_text() != source.read_text():
+        raise InputError(f"{target} holds other folds than {source}: delete the variant's folder, or put the file back")
+
+
+def training_seconds(folder: epath.Path) -> float:
+    """What the steps of all epochs took, over all starts of the program."""
+    return round(sum(json.loads(line)["seconds"] for line in report.read_text(folder / "metrics.jsonl").splitlines()), 1)
+
+
+def write_study(config, workdir: epath.Path, rows: dict):
+    """`variants.json`: the rows in order, what each changes and what it cost, for `evaluation.comparison`."""
+    changes = {name: variants.flattened(name, section, config) for name, section in config.variants.items()}
+    lines = []
+    for name in rows:
+        said = {key: variants.written(value) for key, value in changes.get(name, {}).items()}
+        lines.append({"name": name, "changes": said} | work.read_json(workdir / "variants" / name / "cost.json"))
+    work.write_json(workdir / "variants.json", {"variants": lines})

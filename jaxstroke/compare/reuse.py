@@ -1,0 +1,90 @@
+"""Networks of one variant that another has trained already: stage one is keyed by module and settings, and done once.
+
+Patients, records and folds are the same for all variants of a study. What else a module's network hangs on are the sections below, less
+what only the merge reads; a network without modules hangs on all that it sees.
+"""
+
+import json
+
+import jax
+from etils import epath
+
+from jaxstroke import config as settings
+from jaxstroke import config_json
+from jaxstroke import workdir as work
+from jaxstroke.evaluation import report
+from jaxstroke.training.checkpoint import Finished
+from jaxstroke.training.engine import finished_runs
+from jaxstroke.training.modes import Ready
+
+SECTIONS = ("model", "loss", "optimizer", "train")
+OF_THE_MERGE = ("fusion", "fusion_column", "fusion_upper", "fusion_clip", "fusion_penalty", "images", "clinical")
+OF_THE_MACHINE = ("feed", "ahead", "save_seconds", "seeds")  # of `train`; a seed is part of a run's name
+
+
+def key(config, part: str) -> str:
+    """A digest of the settings that a part's network hangs on."""
+    values = {section: dict(config_json.to_json(config)[section]) for section in SECTIONS}
+    for name in OF_THE_MACHINE:
+        del values["train"][name]
+    if part != "network":
+        for name in OF_THE_MERGE:
+            del values["model"][name]
+    return work.digest(values | {"part": part, "primary": config.evaluate.primary})
+
+
+def donors(config, ready: Ready, finished: dict[str, tuple]) -> dict[str, str]:
+    """{part: name of a finished variant that has its networks for every run}, {} where a part has none: then all are trained.
+
+    finished: {name: (config, workdir)}.
+    """
+    found = {}
+    for part in ready.engine.parts:
+        for name, (other, folder) in finished.items():
+            same = key(other, part) == key(config, part) and part in ("network", *settings.image_names(other))
+            if same and all((folder / "networks" / run.id).exists() for run in ready.todo):
+                found[part] = name
+                break
+        else:
+            return {}
+    return found
+
+
+def fill(ready: Ready, workdir: epath.Path, found: dict[str, str], finished: dict[str, tuple]):
+    """Copy the networks of `donors` into a workdir, and the lines of their learning curves."""
+    own = finished_runs(workdir)
+    others = {name: finished_runs(finished[name][1]) for name in set(found.values())}
+    for run in ready.todo:
+        own.save(run.id, joined({name: read(other, run.id) for name, other in others.items()}, found))
+    for one in (own, *others.values()):
+        one.close()
+    lines = [line for name in others for line in curves(finished[name][1], [part for part in found if found[part] == name])]
+    report.write_text(workdir / "metrics.jsonl", "".join(f"{line}\n" for line in lines))
+
+
+def read(finished: Finished, run_id: str) -> dict:
+    return finished.read(run_id, finished.shapes(run_id))
+
+
+def joined(loaded: dict[str, dict], found: dict[str, str]) -> dict:
+    """The variables of one run, each part of its donor: {"params": {part: ...}, "stats": {part: ...}}."""
+    if "network" in found:
+        return loaded[found["network"]]
+    first = next(iter(loaded.values()))
+    return {kind: {part: loaded[name][kind][part] for part, name in found.items() if part in loaded[name][kind]} for kind in first}
+
+
+def curves(workdir: epath.Path, parts: list[str]) -> list[str]:
+    """The lines of a donor's `metrics.jsonl`, of some parts only."""
+    found = []
+    for line in report.read_text(workdir / "metrics.jsonl").splitlines():
+        values = json.loads(line)
+        if "network" not in parts:
+            values |= {name: {part: values[name][part] for part in parts if part in values[name]} for name in ("train_loss", "val_loss")}
+        found.append(json.dumps(values))
+    return found
+
+
+def parameters(ready: Ready) -> int:
+    """Trainable numbers of one run's networks."""
+    return sum(leaf.size for leaf in jax.tree.leaves(ready.engine.abstract_variables()["params"]))
