@@ -12,13 +12,14 @@ from jaxstroke import workdir as work
 from jaxstroke.cohort.cells import natural
 from jaxstroke.cohort.table import Cohort, Unit
 from jaxstroke.preprocess.clinical import level_text
+from jaxstroke.training import drift
 
 MOST_LEVELS = 12  # of a column in the table of patients; rarer ones are counted together
 
 
-def write(config, cohort: Cohort, loaded, workdir: epath.Path):
+def write(config, cohort: Cohort, loaded, prepared, workdir: epath.Path):
     """`cohort.json` and `subgroups.csv` of the loaded units."""
-    work.write_json(workdir / "cohort.json", summary(config, cohort, loaded))
+    work.write_json(workdir / "cohort.json", summary(config, cohort, loaded) | {"inputs": drift.inputs(config, loaded, prepared)})
     temporary = workdir / ".subgroups.csv.partial"
     with temporary.open("w") as file:
         subgroups(config, loaded.units).to_csv(file, index=False, lineterminator="\n")
