@@ -110,7 +110,7 @@ def operating_points(parts: list[Part], column: str, at: tuple[float, ...]) -> l
     return found
 
 
-def wilson(share: float, n: float, z: float = 1.959964) -> tuple[float, float]:
+def wilson(share: float, n: float, z: float = 1.959963984540054) -> tuple[float, float]:
     """Wilson's interval of a share of n (Wilson 1927)."""
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))

@@ -60,3 +60,17 @@ def compare(first: np.ndarray, second: np.ndarray, label: np.ndarray) -> dict[st
     (a, b), matrix = covariance(np.stack([first, second]), label)
     variance = float(matrix[0, 0] + matrix[1, 1] - 2 * matrix[0, 1])
     return {"auc_difference": float(a - b), "variance": variance, "p": p_value(float(a - b), variance)}
+
+
+def holm(p_values: list[float | None]) -> list[float | None]:
+    """The p-values of one family of tests, adjusted so that the chance of any false finding stays below the level (Holm 1979).
+
+    None stands for a test that was not made: it stays None and does not count.
+    """
+    made = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
+    adjusted: list[float | None] = [None] * len(p_values)
+    least = 0.0
+    for rank, (p, place) in enumerate(made):
+        least = min(1.0, max(least, p * (len(made) - rank)))
+        adjusted[place] = least
+    return adjusted

@@ -14,7 +14,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from jaxstroke.evaluation import bootstrap, calibration, delong, ordinal, predictions, subgroups
+from jaxstroke.evaluation import bootstrap, calibration, delong, kappa, ordinal, predictions, subgroups
 from jaxstroke.evaluation.auc import auc_of, compare_all, number, overall, with_interval
 from jaxstroke.evaluation.parts import Part, Task, averaged, evaluated_split, mean_defined, pooled, tasks_of, units_of
 
@@ -175,7 +175,7 @@ def ordinal_numbers(cuts: dict[str, list[Part]], found: dict, score: bool) -> di
 
 
 LEVELS = {  # of (true, predicted, number of levels)
-    "qwk": lambda true, predicted, _: ordinal.weighted_kappa(true, predicted),
+    "qwk": lambda true, predicted, levels: kappa.cohen(ordinal.confusion(true, predicted, levels), kappa.apart(np.arange(levels), 2)),
     "mae": lambda true, predicted, _: np.abs(true - predicted).mean(),
     "rmse": lambda true, predicted, _: np.sqrt(np.mean((true - predicted) ** 2)),
     "level_balanced_accuracy": lambda true, predicted, levels: ordinal.balanced_accuracy(ordinal.confusion(true, predicted, levels)),
