@@ -35,10 +35,12 @@ def overall(found: dict[str, tuple[float, np.ndarray]]) -> tuple[float, np.ndarr
 
 
 def compare_all(task: Task, aucs: dict, drawn: np.ndarray) -> list[dict]:
-    """The network against every other model of the task, on the units both have, in the same resamples."""
+    """The network against every other model of the task, on the units both have, in the same resamples. `p_holm`: they are one family."""
     if "network" not in task.models:
         return []
-    return [compare(task, model, aucs, drawn) for model in task.models if model != "network"]
+    lines = [compare(task, model, aucs, drawn) for model in task.models if model != "network"]
+    adjusted = delong.holm([line["p_delong"] for line in lines])
+    return [line | {"p_holm": p} for line, p in zip(lines, adjusted, strict=True)]
 
 
 def compare(task: Task, model: str, aucs: dict, drawn: np.ndarray) -> dict:

@@ -6,7 +6,7 @@ sensitivity, ...) join the folds of a (repeat, seed), and are averaged over thos
 their own fold. `null` where undefined: a fold with one class is left out of the mean and counted in `skipped_folds`.
 An ordinal task is scored at each cut-off; `auc`, `auc_pooled`, `auprc` and `brier` are means over them (its Brier score is the ranked
 probability score divided by the number of cut-offs), `qwk`, `mae` and their like are of the median level: how many cut-offs have a
-probability above 0.5. `subgroups`: the network on groups of patients, see `subgroups.compute`.
+probability above 0.5. `subgroups`: the network on groups of patients, see `subgroups.compute`; `readers` and `agreement`: see `readers`.
 """
 
 import math
@@ -14,11 +14,10 @@ import math
 import numpy as np
 import pandas as pd
 
-from jaxstroke.evaluation import bootstrap, calibration, delong, kappa, ordinal, predictions, subgroups
+from jaxstroke.evaluation import bootstrap, calibration, delong, kappa, ordinal, predictions, readers, subgroups
 from jaxstroke.evaluation.auc import auc_of, compare_all, number, overall, with_interval
 from jaxstroke.evaluation.parts import Part, Task, averaged, evaluated_split, mean_defined, pooled, tasks_of, units_of
-
-RATES = ("sensitivity", "specificity", "balanced_accuracy", "accuracy", "ppv", "npv")
+from jaxstroke.evaluation.rates import RATES, confusion, rates_of
 
 
 def compute(
@@ -32,7 +31,7 @@ def compute(
     scores = predictions.rank_only(frame)
     chosen = calibration.decisions(frame)
     models: dict = {model: {} for model in frame["model"].unique()}
-    paired, apart = [], []
+    paired, apart, read, agreement = [], [], [], []
     for name, task in tasks_of(frame).items():
         drawn = bootstrap.weights(task.stratum, resamples, seed)
         aucs = {model: auc_of(cuts, drawn) for model, cuts in task.models.items()}
@@ -42,11 +41,14 @@ def compute(
         add_attainable(models, task, attainable)
         paired += compare_all(task, aucs, drawn)
         apart += subgroups.compute(task, groups or {}, drawn, scores)
+        found = readers.calls(task, attainable)
+        read += readers.compute(task, found, drawn)
+        agreement += readers.agreement(task, found, drawn)
     models = {model: tasks for model, tasks in models.items() if tasks}
     return {
         "split": evaluated_split(frame), "bootstrap": resamples, "attainable": attainable,
         "models": models, "tasks": models.get("network", {}), "paired": paired,
-        "subgroups": apart,
+        "subgroups": apart, "readers": read, "agreement": agreement,
     }  # fmt: skip
 
 
@@ -141,24 +143,6 @@ def rates(parts: list[Part], thresholds: list[dict]) -> dict:
             counts[key] = counts.get(key, np.zeros(4)) + confusion(part.score >= threshold, part.label > 0.5)
     found = [rates_of(*cells) for cells in counts.values()]
     return {name: number(mean_defined([one[name] for one in found])) for name in RATES}
-
-
-def confusion(called: np.ndarray, positive: np.ndarray) -> np.ndarray:
-    """4: how many of n are called and positive, missed, called and negative, neither."""
-    return np.array([(called & positive).sum(), (~called & positive).sum(), (called & ~positive).sum(), (~called & ~positive).sum()], float)
-
-
-def rates_of(hit: float, missed: float, false_alarm: float, quiet: float) -> dict[str, float]:
-    """The rates of one table of counts, NaN where the denominator is 0."""
-
-    def share(part: float, rest: float) -> float:
-        return part / (part + rest) if part + rest else math.nan
-
-    sensitivity, specificity = share(hit, missed), share(quiet, false_alarm)
-    return {
-        "sensitivity": sensitivity, "specificity": specificity, "balanced_accuracy": (sensitivity + specificity) / 2,
-        "accuracy": share(hit + quiet, missed + false_alarm), "ppv": share(hit, false_alarm), "npv": share(quiet, missed),
-    }  # fmt: skip
 
 
 def ordinal_numbers(cuts: dict[str, list[Part]], found: dict, score: bool) -> dict:

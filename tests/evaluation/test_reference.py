@@ -67,7 +67,8 @@ def test_means_over_folds_equal_procs_folds(reference, frame, patients):
     assert (auc, (values**2).sum()) == (pytest.approx(told["auc"], rel=EXACT), pytest.approx(told["variance"], rel=EXACT))
     assert delong_p(models["network"], models["clinical_logistic"], len(patients)) == pytest.approx(told["p"], rel=EXACT)
     line = metrics.compute(frame, 10)["paired"][0]
-    assert line["auc_difference"] == pytest.approx(told["difference"], rel=EXACT) and line["p_delong"] == pytest.approx(told["p"], rel=EXACT)
+    assert line["auc_difference"] == pytest.approx(told["difference"], rel=EXACT)
+    assert line["p_delong"] == pytest.approx(told["p"], rel=EXACT)
 
 
 def test_the_bootstrap_interval_is_procs_within_its_own_error(reference, patients):
@@ -122,6 +123,19 @@ def test_fleiss_kappa_equals_the_formula_and_a_printed_example(reference, patien
     assert kappa.fleiss(counts) == pytest.approx(told["readers"], rel=EXACT)
     example = kappa.fleiss(np.array(told["example"]["counts"]))
     assert example == pytest.approx(told["example"]["kappa"], rel=EXACT) and round(float(example), 3) == told["example"]["printed"]
+
+
+def test_a_reader_beside_the_network_equals_procs_coords(reference, frame):
+    """Wilson's intervals through `metrics.json`, and the network's sensitivity at the reader's specificity, mean over folds."""
+    told, found = reference["reader"], metrics.compute(frame, 10)
+    cut = next(line for line in found["readers"] if line["model"] == "column:reader_a")["cuts"][1]
+    assert cut["cut"] == 2 and cut["network_sensitivity"] == pytest.approx(told["model_sensitivity"], rel=EXACT)
+    for name in ("sensitivity", "specificity"):
+        assert cut[name] == {"value": pytest.approx(told[name], rel=EXACT), "ci95": pytest.approx(told[f"{name}_ci95"], rel=EXACT)}
+    several = next(line for line in found["agreement"] if line["statistic"] == "fleiss")
+    assert several["kappa"]["value"] == pytest.approx(reference["fleiss"]["readers"], rel=EXACT) and several["n"] == reference["patients"]
+    pairs = [line["kappa"]["value"] for line in found["agreement"] if line["statistic"] == "cohen"]
+    assert pairs == [pytest.approx(one["quadratic"], rel=EXACT) for one in reference["cohen"]]
 
 
 def test_wilsons_interval_equals_prop_test(reference, patients):

@@ -28,7 +28,8 @@ def patients() -> pd.DataFrame:
     }
     place = np.arange(PATIENTS)
     ids = [f"p{number:03d}" for number in place]
-    return pd.DataFrame({"patient": ids, "fold": place % 3, "group": np.array(list("ABC"))[place // 3 % 3], "label": label} | models | grades)
+    group = np.array(list("ABC"))[place // 3 % 3]
+    return pd.DataFrame({"patient": ids, "fold": place % 3, "group": group, "label": label} | models | grades)
 
 
 if __name__ == "__main__":
