@@ -6,7 +6,7 @@ sensitivity, ...) join the folds of a (repeat, seed), and are averaged over thos
 their own fold. `null` where undefined: a fold with one class is left out of the mean and counted in `skipped_folds`.
 An ordinal task is scored at each cut-off; `auc`, `auc_pooled`, `auprc` and `brier` are means over them (its Brier score is the ranked
 probability score divided by the number of cut-offs), `qwk`, `mae` and their like are of the median level: how many cut-offs have a
-probability above 0.5. `subgroups`: the network on groups of patients, see `subgroups.compute`; `readers` and `agreement`: see `readers`.
+probability above 0.5. `subgroups`, `interactions`, `readers` and `agreement`: see the files of these names, the last in `readers`.
 """
 
 import math
@@ -14,7 +14,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from jaxstroke.evaluation import bootstrap, calibration, delong, kappa, ordinal, predictions, readers, subgroups
+from jaxstroke.evaluation import bootstrap, calibration, delong, interactions, kappa, ordinal, predictions, readers, subgroups
 from jaxstroke.evaluation.auc import auc_of, compare_all, number, overall, with_interval
 from jaxstroke.evaluation.parts import Part, Task, averaged, evaluated_split, mean_defined, pooled, tasks_of, units_of
 from jaxstroke.evaluation.rates import RATES, confusion, rates_of
@@ -31,7 +31,7 @@ def compute(
     scores = predictions.rank_only(frame)
     chosen = calibration.decisions(frame)
     models: dict = {model: {} for model in frame["model"].unique()}
-    paired, apart, read, agreement = [], [], [], []
+    paired, apart, differ, read, agreement = [], [], [], [], []
     for name, task in tasks_of(frame).items():
         drawn = bootstrap.weights(task.stratum, resamples, seed)
         aucs = {model: auc_of(cuts, drawn) for model, cuts in task.models.items()}
@@ -41,6 +41,7 @@ def compute(
         add_attainable(models, task, attainable)
         paired += compare_all(task, aucs, drawn)
         apart += subgroups.compute(task, groups or {}, drawn, scores)
+        differ += interactions.compute(task, groups or {})
         found = readers.calls(task, attainable)
         read += readers.compute(task, found, drawn)
         agreement += readers.agreement(task, found, drawn)
@@ -48,7 +49,7 @@ def compute(
     return {
         "split": evaluated_split(frame), "bootstrap": resamples, "attainable": attainable,
         "models": models, "tasks": models.get("network", {}), "paired": paired,
-        "subgroups": apart, "readers": read, "agreement": agreement,
+        "subgroups": apart, "interactions": differ, "readers": read, "agreement": agreement,
     }  # fmt: skip
 
 

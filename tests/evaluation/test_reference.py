@@ -71,6 +71,15 @@ def test_means_over_folds_equal_procs_folds(reference, frame, patients):
     assert line["p_delong"] == pytest.approx(told["p"], rel=EXACT)
 
 
+def test_heterogeneity_of_groups_equals_the_formula(reference, frame, patients):
+    told = reference["heterogeneity"]
+    groups = {group: set(rows["patient"]) for group, rows in patients.groupby("group")}
+    line = metrics.compute(frame, 10, groups={"group": groups})["interactions"][0]
+    assert (line["column"], line["groups"], line["df"]) == ("group", told["groups"], told["df"])
+    assert (line["chi2"], line["p"]) == (pytest.approx(told["chi2"], rel=EXACT), pytest.approx(told["p"], rel=EXACT))
+    assert line["p_holm"] == line["p"]
+
+
 def test_the_bootstrap_interval_is_procs_within_its_own_error(reference, patients):
     """Both draw 20,000 resamples within the classes. A 2.5 % quantile of so many of a normal variable has a standard error of 0.019 of its
     deviation, the difference of two of 0.027; four of those are allowed."""
