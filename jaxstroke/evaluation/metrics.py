@@ -14,7 +14,7 @@ import math
 import numpy as np
 import pandas as pd
 
-from jaxstroke.evaluation import bootstrap, calibration, delong, interactions, kappa, ordinal, predictions, readers, subgroups
+from jaxstroke.evaluation import bootstrap, calibration, delong, interactions, kappa, ordinal, predictions, readers, spread, subgroups
 from jaxstroke.evaluation.auc import auc_of, compare_all, number, overall, with_interval
 from jaxstroke.evaluation.parts import Part, Task, averaged, evaluated_split, mean_defined, pooled, tasks_of, units_of
 from jaxstroke.evaluation.rates import RATES, confusion, rates_of
@@ -38,6 +38,8 @@ def compute(
         for model, cuts in task.models.items():
             thresholds = chosen.get(model, {}).get(name, [])
             models[model][name] = describe(task, cuts, aucs[model], model in scores, thresholds)
+        if "network" in task.models:
+            models["network"][name]["spread"] = spread.compute(task.models["network"], drawn)
         add_attainable(models, task, attainable)
         paired += compare_all(task, aucs, drawn)
         apart += subgroups.compute(task, groups or {}, drawn, scores)

@@ -65,7 +65,7 @@ def missing(cohort: dict) -> dict:
 
 
 def subgroups(content: dict, task: str) -> dict:
-    """{"columns": [(column, rows)], "tests": [(column, words)], "axis", "binary"}: the forest plot of the task's groups, all patients first.
+    """{"columns": [(column, rows)], "tests": [(column, words)], "axis", "binary"}: the forest plot of the groups, all patients first.
 
     Empty without groups.
     """

@@ -149,8 +149,29 @@ def task_story(content: dict, task: str) -> dict:
     cuts = [(cut, cell["events"], show(cell["value"]), span(cell["ci95"])) for cut, cell in numbers.get("auc_cuts", {}).items()]
     return {
         "name": task, "rows": rows, "axis": forest.axis(scale), "ordinal": numbers["events"] is None, "cuts": cuts,
-        "size": size_words(content, task), "paired": paired(rows),
+        "size": size_words(content, task), "paired": paired(rows), "spread": spread_words(numbers.get("spread")),
     }  # fmt: skip
+
+
+def spread_words(spread: dict | None) -> list[str]:
+    """What another run would change, as sentences; none of one seed and one repeat."""
+    if spread is None:
+        return []
+    moves, counts, found = [], [], []
+    if spread["sd_seed"] is not None:
+        moves.append(f"another seed moves the AUC of the network by ± {show(spread['sd_seed'])}")
+        counts.append(f"{spread['seeds']} seeds")
+    if spread["sd_split"] is not None:
+        split = "another split" if moves else "another split, with another training, moves the AUC of the network"
+        moves.append(f"{split} by ± {show(spread['sd_split'])}")
+        counts.append(f"{spread['repeats']} repeats")
+    if moves:
+        words = ", ".join(moves)
+        found.append(f"{words[0].upper()}{words[1:]} (standard deviation, {' of '.join(counts)}).")
+    merged = spread["auc_ensemble"]
+    if merged["value"] is not None:
+        found.append(f"The mean probability of the seeds has an AUC of {show(merged['value'])} (95 % interval {span(merged['ci95'])}).")
+    return found
 
 
 def paired(rows: list[dict]) -> dict:
