@@ -1,6 +1,7 @@
 """Calibration in the large of new patients: the one shift of the log-odds that makes the mean probability the observed share.
 
-Reported and never applied: numbers fitted on the new patients would no longer validate anything. Van Calster et al. 2019, BMC Medicine 17:230.
+Reported and never applied: numbers fitted on the new patients would no longer validate anything. Source: Van Calster et al. 2019, BMC
+Medicine 17:230.
 """
 
 import numpy as np

@@ -81,7 +81,7 @@ def read_model(workdir: epath.Path) -> dict:
 
 
 def new_patients(config, workdir: epath.Path, folder: epath.Path, schema: clinical.Schema, labelled: bool):
-    """(cohort, arrays, folder, records) of everyone in the table: of a patient whose every file is broken the rest is scored, and flagged."""
+    """(cohort, arrays, folder, records) of a table: of a patient whose every file is broken the rest is scored, and flagged."""
     cohort = table.read_cohort(config, folder, labelled)
     with config.unlocked():
         config.cohort.max_failed_share = 1.0
