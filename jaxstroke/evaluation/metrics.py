@@ -14,7 +14,19 @@ import math
 import numpy as np
 import pandas as pd
 
-from jaxstroke.evaluation import bootstrap, calibration, delong, interactions, kappa, ordinal, predictions, readers, spread, subgroups
+from jaxstroke.evaluation import (
+    bootstrap,
+    calibration,
+    delong,
+    in_the_large,
+    interactions,
+    kappa,
+    ordinal,
+    predictions,
+    readers,
+    spread,
+    subgroups,
+)
 from jaxstroke.evaluation.auc import auc_of, compare_all, number, overall, with_interval
 from jaxstroke.evaluation.parts import Part, Task, averaged, evaluated_split, mean_defined, pooled, tasks_of, units_of
 from jaxstroke.evaluation.rates import RATES, confusion, rates_of
@@ -27,24 +39,27 @@ def compute(
     seed: int = 0,
     groups: dict[str, dict[str, set[str]]] | None = None,
     first: str = "network",
+    thresholds: dict[str, dict[str, float]] | None = None,
 ) -> dict:
     """The content of `metrics.json`: {"models": {model: {task: numbers}}, "tasks": the network's part, "paired": [...], ...}.
 
     frame: as `predictions.read` gives it. attainable: the column whose model `column:<attainable>` is the best that could be reached.
     groups: as `subgroups.read` gives them. first: the model that all others are compared with.
+    thresholds: {model: {task: threshold}} of patients without validation rows of their own: an external validation's.
     """
     scores = predictions.rank_only(frame)
-    chosen = calibration.decisions(frame)
+    chosen = calibration.decisions(frame) if thresholds is None else calibration.given(thresholds)
     models: dict = {model: {} for model in frame["model"].unique()}
     paired, apart, differ, read, agreement = [], [], [], [], []
     for name, task in tasks_of(frame).items():
         drawn = bootstrap.weights(task.stratum, resamples, seed)
         aucs = {model: auc_of(cuts, drawn) for model, cuts in task.models.items()}
         for model, cuts in task.models.items():
-            thresholds = chosen.get(model, {}).get(name, [])
-            models[model][name] = describe(task, cuts, aucs[model], model in scores, thresholds)
+            models[model][name] = describe(task, cuts, aucs[model], model in scores, chosen.get(model, {}).get(name, []))
         if "network" in task.models:
             models["network"][name]["spread"] = spread.compute(task.models["network"], drawn)
+            if evaluated_split(frame) == "external":
+                models["network"][name]["in_the_large"] = in_the_large.compute(task, "network", resamples, seed)
         add_attainable(models, task, attainable)
         paired += compare_all(task, aucs, drawn, first)
         apart += subgroups.compute(task, groups or {}, drawn, scores)

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from jaxstroke.evaluation import forest, patients, sections, tripod
+from jaxstroke.evaluation import forest, new_patients, patients, sections, tripod
 from jaxstroke.evaluation.parts import tasks_of
 from jaxstroke.evaluation.wording import lead, main_model, model_name, outcome_words, p_words, show, size_words, span, task_order
 
@@ -10,8 +10,11 @@ MANY = 50  # failed files listed in full
 NOT_COMPARED = {"auc_difference": None, "ci95": None, "p_delong": None, "p_holm": None}
 
 
-def tell(content: dict, frame: pd.DataFrame, run: dict, cohort: dict, learning: str, failures: list, maps: list, digest: str) -> dict:
-    """Everything the template reads. cohort, learning and failures may be empty, the sections then say so; without maps there is none."""
+def tell(
+    content: dict, frame: pd.DataFrame, run: dict, cohort: dict, learning: str, failures: list, maps: list, digest: str, new: dict
+) -> dict:
+    """Everything the template reads. cohort, learning and failures may be empty, the sections then say so; without maps, or new patients,
+    there is none."""
     tasks = task_order(content, run)
     primary = tasks[0]
     failed = [line for line in failures if line.get("used") != "yes"]
@@ -35,6 +38,7 @@ def tell(content: dict, frame: pd.DataFrame, run: dict, cohort: dict, learning: 
         "failed": len(failed),
         "remarks": len(failures) - len(failed),
         "explained": maps,
+        "new_patients": new_patients.tell(new, lead(content, primary).get("in_the_large")),
         "config": sections.flatten(run["config"]),
         "repeat": sections.reproducibility(run, digest),
         "tripod": tripod.checklist(content, run, cohort, primary),
