@@ -10,7 +10,8 @@ from jaxstroke.evaluation.delong import holm
 from jaxstroke.evaluation.parts import Part, Task, restrict
 from jaxstroke.evaluation.subgroups import UNKNOWN, enough, gathered, judged
 
-FEW, SHARED, CERTAIN = "fewer than two groups", "patients in two groups", "a group without variance"
+FEW, APART = "fewer than two groups with enough patients", "no cut-off at which every group has enough patients"
+SHARED, CERTAIN = "patients in two groups", "a group without variance"
 
 
 def compute(task: Task, groups: dict[str, dict[str, set[str]]]) -> list[dict]:
@@ -35,9 +36,11 @@ def compared(groups: dict[str, dict[str, list[Part]]], patients: int) -> dict:
     groups: {group: {cut: parts}}, compared on the cut-offs that all have. Groups are of different patients, so that the AUCs do not
     covary, given the fitted models. A patient of two groups would make them: then no test is made.
     """
-    common = set.intersection(*(set(cuts) for cuts in groups.values())) if groups else set()
-    if len(groups) < 2 or not common:
+    if len(groups) < 2:
         return untested(FEW)
+    common = set.intersection(*(set(cuts) for cuts in groups.values()))
+    if not common:
+        return untested(APART)
     if shared(groups):
         return untested(SHARED)
     found = [mean_of({cut: cuts[cut] for cut in cuts if cut in common}, patients) for cuts in groups.values()]

@@ -45,7 +45,8 @@ def calls(task: Task, attainable: str) -> dict[str, Reader]:
         if name == model or (attainable and (name == attainable or name.startswith(f"{attainable}_without_"))):
             continue
         reader = once(next(iter(cuts.values())))
-        if 2 <= len(reader.values) <= MOST_VALUES and (reader.value % 1 == 0).all():
+        whole = (reader.value % 1 == 0) & (np.abs(reader.value) < 2**53)
+        if 2 <= len(reader.values) <= MOST_VALUES and whole.all():
             found[model] = reader
     return found
 

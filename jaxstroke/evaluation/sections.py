@@ -48,7 +48,7 @@ def roc(models: dict, task: str, shown: list[str], read: list[dict]) -> dict:
         for number, line in enumerate(read, 1)
         for cut in line["cuts"]
     ]
-    numbered = [(number, model_name(line["model"])) for number, line in enumerate(read, 1)]
+    numbered = [(number, reader_name(line["model"])) for number, line in enumerate(read, 1)]
     return {"svg": plots.roc(series, dots), "legend": legend(series), "readers": numbered}
 
 
@@ -131,7 +131,7 @@ def readers(content: dict, task: str) -> dict:
     names = {"cohen": {"none": "Cohen", "quadratic": "Cohen, quadratic weights"}, "fleiss": {"none": "Fleiss"}}
     agreement = [
         {
-            "names": "; ".join(model_name(model) for model in line["models"]), "statistic": names[line["statistic"]][line["weights"]],
+            "names": ", ".join(map(reader_name, line["models"])), "statistic": names[line["statistic"]][line["weights"]],
             "patients": few(line["patients"]), "kappa": (show(line["kappa"]["value"], 2), span(line["kappa"]["ci95"], 2)),
         }
         for line in content["agreement"] if line["task"] == task
@@ -141,7 +141,12 @@ def readers(content: dict, task: str) -> dict:
 
 def called_words(line: dict, cut: dict) -> str:
     """A reader, and where there is more than one point, which grades are called."""
-    return model_name(line["model"]) + (f" (≥ {cut['cut']})" if len(line["cuts"]) > 1 else "")
+    return reader_name(line["model"]) + (f" (≥ {cut['cut']})" if len(line["cuts"]) > 1 else "")
+
+
+def reader_name(model: str) -> str:
+    """A column in plain words, where nothing but columns stands."""
+    return model.removeprefix("column:").replace("_", " ")
 
 
 def percent(numbers: dict, sign: bool = False) -> tuple[str, str]:

@@ -76,6 +76,8 @@ def test_an_ordinal_outcome_is_compared_at_the_cuts_that_all_groups_have(simulat
     high = set(frame.loc[(frame["label"] >= 1) & (frame["unit_id"] < "150"), "unit_id"])
     groups = {"high": high, "rest": ids(150, 300)}
     assert lines(frame, {"level": groups})[0]["chi2"] == pytest.approx(lines(frame[frame["class"] != "1"], {"level": groups})[0]["chi2"])
+    low = set(frame.loc[frame["label"] <= 1, "unit_id"])
+    assert lines(frame, {"level": {"low": low, "high": high - low}})[0]["untested"] == interactions.APART
 
 
 def test_p_is_uniform_without_a_difference():

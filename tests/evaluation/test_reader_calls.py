@@ -78,6 +78,8 @@ def test_only_few_whole_numbers_are_calls(simulated):
     assert [line["model"] for line in found["readers"]] == ["column:grade"] and found["agreement"] == []
     many = as_calls(simulated(models=("network", "column:grade")), np.linspace(0, 1, 14), "column:grade")
     assert metrics.compute(many, 20)["readers"] == []
+    huge = many.assign(probability=many["probability"].mask(many["model"] == "column:grade", (many["unit_id"] > "030") * 1e200))
+    assert metrics.compute(huge, 20)["readers"] == []
 
 
 def test_of_few_patients_and_without_a_network_there_is_less(simulated):

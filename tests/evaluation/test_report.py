@@ -151,8 +151,8 @@ def test_readers_have_a_section_and_dots_only_where_there_are_calls(tmp_path, si
     page = report.write_report(folder).read_text()
     figure = re.search(r'<figure id="roc">.*?</figure>', page, re.DOTALL)[0]
     assert '<section id="readers">' in page and 'href="#readers"' in page and figure.count('class="dot s5"') == 2
-    assert "<b>1</b>Column: reader a" in figure and "<title>Column: reader a: sensitivity" in figure and "Column: score" in figure
-    assert "Column: reader a; Column: reader b" in page and ">Cohen<" in page
+    assert "<b>1</b>reader a" in figure and "<title>reader a: sensitivity" in figure and "Column: score" in figure
+    assert "reader a, reader b" in page and ">Cohen<" in page
     plain = report.write_report(workdir(tmp_path / "plain", frame)).read_text()
     assert 'id="readers"' not in plain and 'class="dot s5"' not in plain
 
