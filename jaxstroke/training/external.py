@@ -4,7 +4,6 @@ Nothing is fitted on the new patients. All of it goes into `external/<hash>/`: `
 `external.json`, which says how these patients differ from those of training.
 """
 
-import json
 import logging
 
 import numpy as np
@@ -12,7 +11,7 @@ from etils import epath
 
 from jaxstroke import workdir as work
 from jaxstroke.evaluation import predictions, report
-from jaxstroke.training import predict, summary
+from jaxstroke.training import drift, predict, summary
 
 logger = logging.getLogger("jaxstroke")
 
@@ -23,8 +22,8 @@ def validate(config, workdir: epath.Path, new: str):
     frame = predict.ensemble(predict.score_new(config, workdir, kept, loaded, "external"), kept["decisions"])
     known = predict.warn_of_known(kept, loaded)
     predictions.write(folder / "predictions.csv", frame)
-    summary.write(config, cohort, loaded, prepared, folder)
-    here = json.loads((folder / "cohort.json").read_text())["inputs"]
+    here = drift.inputs(config, loaded, prepared)
+    summary.write(config, cohort, loaded, here, folder)
     trained = workdir / "cohort.json"
     before = report.read_json(trained).get("inputs") if trained.exists() else None
     said = {"networks": len(kept["fold"]), "known": known, "thresholds": thresholds(kept["decisions"]), "training": before, "here": here}

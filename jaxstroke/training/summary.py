@@ -12,15 +12,14 @@ from jaxstroke import workdir as work
 from jaxstroke.cohort.cells import natural
 from jaxstroke.cohort.table import Cohort, Unit
 from jaxstroke.preprocess.clinical import level_text
-from jaxstroke.training import drift
 
 MOST_LEVELS = 12  # of a column in the table of patients; rarer ones are counted together
 FLAG = {"0": "no", "1": "yes"}  # how the levels of a column that has these two are shown: a comorbidity, an event
 
 
-def write(config, cohort: Cohort, loaded, prepared, workdir: epath.Path):
-    """`cohort.json` and `subgroups.csv` of the loaded units."""
-    work.write_json(workdir / "cohort.json", summary(config, cohort, loaded) | {"inputs": drift.inputs(config, loaded, prepared)})
+def write(config, cohort: Cohort, loaded, inputs: dict, workdir: epath.Path):
+    """`cohort.json` and `subgroups.csv` of the loaded units. inputs: as `drift.inputs` describes them."""
+    work.write_json(workdir / "cohort.json", summary(config, cohort, loaded) | {"inputs": inputs})
     temporary = workdir / ".subgroups.csv.partial"
     with temporary.open("w") as file:
         subgroups(config, loaded.units).to_csv(file, index=False, lineterminator="\n")

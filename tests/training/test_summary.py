@@ -118,7 +118,7 @@ def test_the_files_can_be_read_by_the_report(config, units, schema, tmp_path):
     arrays["clinical_mask"] = np.ones((count, len(schema.columns)))
     arrays["clinical_mask"][5, 0] = 0
     cohort = Cohort(units, (("rows in the table", 9), ("used", count)), "my.csv", "digest")
-    summary.write(config, cohort, Loaded(units, arrays, {}, schema, schema, None), epath.Path(tmp_path))
+    summary.write(config, cohort, Loaded(units, arrays, {}, schema, schema, None), {}, epath.Path(tmp_path))
     found = json.loads((tmp_path / "cohort.json").read_text())
     assert found["missing"] == {"dwi": 0, "tmax": 3, "age": 1, "nihss": 0, "sex": 0}
     assert found["flow"] == [["rows in the table", 9], ["used", 8]] and found["n"] == 8
