@@ -123,7 +123,7 @@ def clinical_needs(config) -> dict[str, str]:
 
 
 def check_names(config, outcomes, scored):
-    """`cohort.complete` may name only what is read; ranges are pairs; no clinical column is of two kinds, or of the time after the start."""
+    """`cohort.complete` may name only what is read; ranges are pairs; no clinical column is of two kinds, or of a time after a start."""
     clinical = (*config.clinical.numeric, *config.clinical.categorical)
     read = {*config.images, *clinical, *(outcome[0] for outcome in outcomes.values()), *scored}
     for name in config.cohort.complete:

@@ -17,7 +17,7 @@ COMPACT = 10_000_000  # a number of days from here on is a date written without 
 
 @dataclass(frozen=True)
 class Told:
-    """What a row says of a task. label: 0, 1 or None, then `why`. followed: (days from the start, whether the event ended them), or None."""
+    """What a row says of a task. label: 0, 1 or None, then `why`. followed: (days from the start, whether by the event), or None."""
 
     label: float | None = None
     followed: tuple[float, bool] | None = None
@@ -41,8 +41,8 @@ def read(layout: Layout, row: dict[str, str], task: str, kind: type | None) -> T
     for before, name in ((start, first), (event, column)):
         if end is not None and before is not None and end < before:
             raise InputError(
-                f"table {layout.source}: patient '{row[layout.id]}', column '{last}' is before column '{name}'. Correct the cells, or leave "
-                f"'{last}' empty where the end of follow-up is unknown."
+                f"table {layout.source}: patient '{row[layout.id]}', column '{last}' is before column '{name}'. Correct the cells, or "
+                f"leave '{last}' empty where the end of follow-up is unknown."
             )
     if start is None:
         return Told(why=f"{task}: {first} is missing")

@@ -30,11 +30,13 @@ def blocks(rows: int, resamples: int) -> list[tuple[int, int]]:
     return [(start, min(start + step, resamples)) for start in range(0, resamples, step)]
 
 
-def resampled_auc(score: np.ndarray, label: np.ndarray, patient: np.ndarray, drawn: np.ndarray) -> np.ndarray:
-    """`resamples`: the AUC of n rows in every resample, NaN where a resample lacks a class. patient: n, index into `drawn`.
+def resampled_auc(
+    score: np.ndarray, label: np.ndarray, patient: np.ndarray, drawn: np.ndarray, weight: np.ndarray | None = None
+) -> np.ndarray:
+    """`resamples`: the AUC of n rows in every resample, NaN where a resample lacks a class. patient: n, index into `drawn`. weight: n.
 
     With the controls in order of score, the weight of those below a case is one cumulative sum: n log n once, then additions.
-    Sums of counts are whole numbers, exact in float32 up to 2 ** 24 rows.
+    Sums of counts are whole numbers, exact in float32 up to 2 ** 24 rows; with weights each row counts as often as drawn times its own.
     """
     positive = np.asarray(label) > 0.5
     if not positive.any() or positive.all():
@@ -46,8 +48,8 @@ def resampled_auc(score: np.ndarray, label: np.ndarray, patient: np.ndarray, dra
     found = np.empty(drawn.shape[1])
     for start, stop in blocks(len(score), drawn.shape[1]):
         cumulative = np.zeros((len(controls) + 1, stop - start), np.float32)
-        np.cumsum(drawn[patient[controls], start:stop], axis=0, dtype=np.float32, out=cumulative[1:])
-        cases = drawn[patient[positive], start:stop].astype(np.float32)
+        np.cumsum(counted(drawn[patient[controls], start:stop], controls, weight), axis=0, dtype=np.float32, out=cumulative[1:])
+        cases = counted(drawn[patient[positive], start:stop], positive, weight).astype(np.float32)
         below = cumulative[low]
         below += cumulative[high]
         below *= cases
@@ -55,6 +57,11 @@ def resampled_auc(score: np.ndarray, label: np.ndarray, patient: np.ndarray, dra
         total = 0.5 * below.sum(0, dtype=np.float64)
         found[start:stop] = np.divide(total, pairs, out=np.full(stop - start, np.nan), where=pairs > 0)
     return found
+
+
+def counted(drawn: np.ndarray, rows: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
+    """`rows resamples`: how much each row counts, given how often its patient is drawn. rows: places or bool, into `weight`."""
+    return drawn if weight is None or (weight == 1).all() else drawn * weight[rows, None].astype(np.float32)
 
 
 def interval(values: np.ndarray) -> list[float] | None:

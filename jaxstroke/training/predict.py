@@ -89,7 +89,7 @@ def score_new(config, workdir: epath.Path, kept: dict, loaded: load.Loaded) -> p
         patients = scores.patients_of(config, loaded, engine.predict(finished.load(run_id, like), numbers[run_id], rows), rows)
         run = run_of(run_id)
         for one in scores.score(config, loaded.schema, patients, kept["fold"][run_id]):
-            blocks += judge.frames(config, loaded, one, rows, run, "new")
+            blocks += judge.frames(config, loaded, one, rows, run, "new", numbers[run_id])
     finished.close()
     return pd.concat(blocks, ignore_index=True)
 
