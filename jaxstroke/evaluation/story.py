@@ -4,7 +4,18 @@ import pandas as pd
 
 from jaxstroke.evaluation import forest, patients, sections, tripod
 from jaxstroke.evaluation.parts import tasks_of
-from jaxstroke.evaluation.wording import lead, main_model, model_name, outcome_words, p_words, show, size_words, span, task_order
+from jaxstroke.evaluation.wording import (
+    censoring_words,
+    lead,
+    main_model,
+    model_name,
+    outcome_words,
+    p_words,
+    show,
+    size_words,
+    span,
+    task_order,
+)
 
 MANY = 50  # failed files listed in full
 
@@ -27,6 +38,7 @@ def tell(content: dict, frame: pd.DataFrame, run: dict, cohort: dict, learning: 
         "subgroups": patients.subgroups(content, primary),
         "learning": sections.learning(learning),
         "flow": patients.flow(cohort, content, primary),
+        "censoring": censoring_words(run, tasks),
         "characteristics": patients.characteristics(cohort),
         "missing": patients.missing(cohort),
         "failures": failed[:MANY],
