@@ -23,6 +23,7 @@ CHOICES = {
     "train.feed": ("auto", "resident", "grain"),
     "train.stages": ("two", "joint"),
     "train.augment.axes": ("plane", "volume"),
+    "evaluate.censoring": ("exclude", "weights"),
     "device.convolution": ("auto", "native", "products", "space_to_depth"),
     "benchmark.kind": ("train", "predict", "compile", "feed"),
     "benchmark.source": ("synthetic", "records"),

@@ -34,7 +34,9 @@ def base() -> ConfigDict:
             "group": "",  # column with the centre, "" = none
             "text": "",  # column with a report, "" = none
             "missing": MISSING,  # cells that mean missing
-            "outcomes": ConfigDict(),  # task: (column, rule, value); rules > >= < <= == in ordinal (cut-offs that rise or fall)
+            # task: (column, rule, value); rules > >= < <= == in ordinal (cut-offs that rise or fall)
+            # or within: (column with the event's date, "within", (column with the start, column with the end of follow-up, days))
+            "outcomes": ConfigDict(),
             "ranges": ConfigDict(),  # column: (lowest, highest) valid value
             "complete": (),  # columns or images without which a patient is left out
             "max_failed_share": 0.1,  # of patients with a file that cannot be used; more stops the run
@@ -152,6 +154,7 @@ def base() -> ConfigDict:
             },
             "primary": "",  # task of the report's headline, and what splits are stratified on unless `split.stratify` names another
             "attainable": "",  # column with the true log-odds (synthetic cohorts)
+            "censoring": "exclude",  # patients lost before the horizon of a rule `within`: exclude | weights (others stand in for them)
             "subgroups": (),  # columns of the table by whose values the report scores patients apart; the centre, `cohort.group`, always is
             "subgroup_bounds": ConfigDict(),  # column with numbers: where it is cut, as (65, 80); numeric clinical ones else at the median
         }

@@ -7,7 +7,7 @@ import re
 
 from etils import epath
 
-from jaxstroke.cohort import labels, npz
+from jaxstroke.cohort import follow_up, labels, npz
 from jaxstroke.cohort.columns import Layout
 from jaxstroke.cohort.files import JOINED, PICTURES, VOLUMES, entries, is_folder
 from jaxstroke.errors import InputError
@@ -40,27 +40,32 @@ def parse(layout: Layout, rows: list[dict[str, str]]) -> list[dict]:
     """All fields of each row's unit but its paths."""
     layout.outside.update(dict.fromkeys((*layout.numeric, *layout.columns, *layout.cut), 0))
     absent = dict.fromkeys(layout.unread, "")
-    return [_parse_row(layout, absent | row) for row in rows]
+    kinds = {task: follow_up.kind_of(layout, rows, task) for task, outcome in layout.outcomes.items() if outcome[1] == "within"}
+    return [_parse_row(layout, absent | row, kinds) for row in rows]
 
 
-def _parse_row(layout: Layout, row: dict[str, str]) -> dict:
+def _parse_row(layout: Layout, row: dict[str, str], kinds: dict[str, type | None]) -> dict:
     patient = row[layout.id]
     clinical: dict[str, float | str | None] = {name: _ranged(layout, row, name) for name in layout.numeric}
     for name in layout.categorical:
         clinical[name] = None if row[name] in layout.missing else row[name]
     group = row[layout.group] if layout.group else ""
     text = row[layout.text] if layout.text else ""
+    told = {task: _followed(layout, row, task, kind) for task, kind in kinds.items()}
+    known = {task: _label(layout, row, *outcome) for task, outcome in layout.outcomes.items() if task not in told}
     return {
         "unit": unit_name(patient, row[layout.study] if layout.study else ""),
         "patient": patient,
         "study": row[layout.study] if layout.study else "",
         "group": "" if group in layout.missing else group,
         "clinical": clinical,
-        "labels": dict.fromkeys(layout.tasks) | {task: _label(layout, row, *outcome) for task, outcome in layout.outcomes.items()},
+        "labels": dict.fromkeys(layout.tasks) | known | {task: one.label for task, one in told.items()},
         "columns": {name: _ranged(layout, row, name) for name in layout.columns},
         "text": "" if text in layout.missing else text,
         "split": row[layout.split] if layout.split else "",
         "subgroups": {name: clinical[name] if name in clinical else _told(layout, row, name) for name in layout.subgroups},
+        "follow_up": {task: one.followed for task, one in told.items() if one.followed},
+        "unlabelled": {task: one.why for task, one in told.items() if one.why},
     }  # fmt: skip
 
 
@@ -103,6 +108,16 @@ def _label(layout: Layout, row: dict[str, str], column: str, rule: str, referenc
         if layout.labelled:
             raise
         return None
+
+
+def _followed(layout: Layout, row: dict[str, str], task: str, kind: type | None) -> follow_up.Told:
+    """What a row says of a task with a horizon; nothing where its dates are wrong in a table to be predicted."""
+    try:
+        return follow_up.read(layout, row, task, kind)
+    except InputError:
+        if layout.labelled:
+            raise
+        return follow_up.Told()
 
 
 def _checked_label(layout: Layout, row: dict[str, str], column: str, rule: str, reference) -> float | None:

@@ -56,6 +56,8 @@ def layout(config, known, source: str, labelled: bool, decimal_comma: bool) -> L
     needed |= image_needs(config, images, labelled) | clinical_needs(config)
     if labelled:
         needed |= {f"config.cohort.outcomes.{task}": outcome[0] for task, outcome in outcomes.items()}
+        more = ((task, name) for task, outcome in outcomes.items() for name in labels.columns_of(outcome)[1:])
+        needed |= {f"config.cohort.outcomes.{task} ({name})": name for task, name in more}
         needed |= {f"config.evaluate ({name})": name for name in scored}
     for key, column in needed.items():
         if column and column not in known:
@@ -68,7 +70,7 @@ def layout(config, known, source: str, labelled: bool, decimal_comma: bool) -> L
     return Layout(
         source, cohort.id, cohort.study, cohort.group if cohort.group in known else "", cohort.text,
         config.split.column if config.split.column in known else "", images, numeric, categorical,
-        tuple(outcomes), {task: outcome for task, outcome in outcomes.items() if outcome[0] in known},
+        tuple(outcomes), {task: outcome for task, outcome in outcomes.items() if set(labels.columns_of(outcome)) <= set(known)},
         tuple(name for name in dict.fromkeys((*scored, *without)) if name in known), frozenset({"", *cohort.missing}),
         {name: tuple(limits) for name, limits in cohort.ranges.items()}, decimal_comma,
         frozenset(column for column in (*images.values(), *numeric, *categorical) if column not in known), labelled,
@@ -121,7 +123,7 @@ def clinical_needs(config) -> dict[str, str]:
 
 
 def check_names(config, outcomes, scored):
-    """`cohort.complete` may name only what is read; ranges are pairs; no clinical column is of two kinds."""
+    """`cohort.complete` may name only what is read; ranges are pairs; no clinical column is of two kinds, or of a time after a start."""
     clinical = (*config.clinical.numeric, *config.clinical.categorical)
     read = {*config.images, *clinical, *(outcome[0] for outcome in outcomes.values()), *scored}
     for name in config.cohort.complete:
@@ -130,6 +132,13 @@ def check_names(config, outcomes, scored):
     for name in config.clinical.numeric:
         if name in config.clinical.categorical:
             raise InputError(f"clinical column '{name}' is listed as numeric and as categorical: keep one.")
+    for task, (event, rule, value) in outcomes.items():
+        for name in (event, value[1]) if rule == "within" else ():
+            if name in clinical:
+                raise InputError(f"clinical column '{name}' is known only after the start of '{task}': take it out of config.clinical.")
+        for name in labels.columns_of((event, rule, value)) if rule == "within" else ():
+            if name in config.cohort.ranges:
+                raise InputError(f"config.cohort.ranges.{name} is of a column with dates, which '{task}' reads: take it out.")
     for name, limits in config.cohort.ranges.items():
         if len(limits) != 2 or not all(map(labels.is_number, limits)) or limits[0] > limits[1]:
             raise InputError(f"config.cohort.ranges.{name} must be (lowest, highest), for example (0, 6).")

@@ -1,5 +1,6 @@
-"""How an outcome becomes a label, and how a cell becomes a number."""
+"""How an outcome becomes a label, and how a cell becomes a number or a moment."""
 
+import datetime
 import operator
 import re
 
@@ -8,7 +9,16 @@ from jaxstroke.errors import InputError, nearest
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)  # in time linear in the cell's length
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
 LARGEST = 1e30  # of a number: sums and quotients of it still fit single precision
-RULES = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le, "==": operator.eq, "in": None, "ordinal": None}
+RULES = {
+    ">": operator.gt,
+    ">=": operator.ge,
+    "<": operator.lt,
+    "<=": operator.le,
+    "==": operator.eq,
+    "in": None,
+    "ordinal": None,
+    "within": None,
+}
 
 
 def number(cell: str, decimal_comma: bool = False) -> float | None:
@@ -19,6 +29,17 @@ def number(cell: str, decimal_comma: bool = False) -> float | None:
         return None
     value = float(cell)
     return value if abs(value) <= LARGEST else None
+
+
+def moment(cell: str, decimal_comma: bool = False) -> float | datetime.datetime | None:
+    """A number, or an ISO date (2021-05-31, with or without a time of day); None where the cell is neither."""
+    value = number(cell, decimal_comma)
+    if value is not None:
+        return value
+    try:
+        return datetime.datetime.fromisoformat(cell).replace(tzinfo=None)
+    except ValueError:
+        return None
 
 
 def check_rule(task: str, outcome) -> tuple[str, str, object]:
@@ -33,6 +54,9 @@ def check_rule(task: str, outcome) -> tuple[str, str, object]:
         raise InputError(f"{key}: unknown rule '{rule}'.{nearest(rule, RULES)}")
     if rule in ("in", "ordinal") and (not isinstance(value, (tuple, list)) or not value):
         raise InputError(f"{key}: rule '{rule}' needs a tuple of values, for example (1, 2, 3).")
+    if rule == "within":
+        check_within(key, column, value)
+        return column, rule, value
     numbers = value if rule == "ordinal" else (value,)
     if rule in ("in", "=="):
         if not all(is_number(one) or isinstance(one, str) for one in (value if rule == "in" else (value,))):
@@ -42,6 +66,24 @@ def check_rule(task: str, outcome) -> tuple[str, str, object]:
     if rule == "ordinal" and list(value) not in (sorted(set(value)), sorted(set(value), reverse=True)):
         raise InputError(f"{key}: the cut-offs of 'ordinal' must rise, for example (1, 2, 3, 4, 5, 6), or fall where less is worse.")
     return column, rule, value
+
+
+def check_within(key: str, column: str, value):
+    """(start, end of follow-up, horizon) of a rule `within`: two more columns, and days."""
+    whole = isinstance(value, (tuple, list)) and len(value) == 3 and all(isinstance(name, str) and name for name in value[:2])
+    if not whole or not is_number(value[2]) or isinstance(value[2], bool) or value[2] <= 0:
+        raise InputError(
+            f"{key}: rule 'within' needs (column with the start, column with the end of follow-up, horizon in days), for example "
+            "('stroke_date', 'within', ('scan_date', 'last_seen', 365))."
+        )
+    if len({column, *value[:2]}) < 3:
+        raise InputError(f"{key}: rule 'within' needs three columns: the event's date, the start and the end of follow-up.")
+
+
+def columns_of(outcome) -> tuple[str, ...]:
+    """The columns that a checked rule reads, its own first."""
+    column, rule, value = outcome
+    return (column, *value[:2]) if rule == "within" else (column,)
 
 
 def is_number(value) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 
 from jaxstroke.cohort.cells import natural
 from jaxstroke.cohort.dealing import Group, deal
-from jaxstroke.cohort.labels import number
+from jaxstroke.cohort.labels import moment
 from jaxstroke.errors import InputError, nearest
 
 PART_NAMES = {"train": "train", "training": "train", "val": "val", "valid": "val", "validation": "val", "test": "test", "testing": "test"}
@@ -104,13 +104,10 @@ def cell_of(config, cohort, group: Group) -> str:
 
 def time_of(config, patient: str, cell: str) -> float | datetime.datetime:
     """A number or an ISO date (2021-05-31, with or without a time of day)."""
-    value = number(cell)
-    if value is not None:
-        return value
-    try:
-        return datetime.datetime.fromisoformat(cell).replace(tzinfo=None)
-    except ValueError:
-        raise InputError(f"patient '{patient}': column '{config.split.column}' is neither a number nor a date like 2021-05-31.") from None
+    value = moment(cell)
+    if value is None:
+        raise InputError(f"patient '{patient}': column '{config.split.column}' is neither a number nor a date like 2021-05-31.")
+    return value
 
 
 KINDS = {"kfold": dealt, "group": dealt, "given": given, "official": official, "temporal": temporal}

@@ -4,6 +4,7 @@ Everything is read as text, so that ids stay verbatim; the config says which col
 InputError that names patient and column but no value of a patient; what only one patient lacks is counted in `flow` and the cohort goes on.
 """
 
+import collections
 import hashlib
 import json
 from dataclasses import dataclass, field
@@ -34,6 +35,8 @@ class Unit:
     text      report
     split     cell of `split.column` verbatim, "" where not set
     subgroups columns of `evaluate.subgroups` and the centre: number, level or cell; None where missing
+    follow_up task with a horizon -> (days from the start, whether the event ended them); no entry where not at risk or not known
+    unlabelled task with a horizon -> why its label is missing, without a value of the patient
     """
 
     unit: str
@@ -47,6 +50,8 @@ class Unit:
     text: str
     split: str = ""
     subgroups: dict[str, float | str | None] = field(default_factory=dict)
+    follow_up: dict[str, tuple[float, bool]] = field(default_factory=dict)
+    unlabelled: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -55,8 +60,9 @@ class Cohort:
 
     flow    (what, rows): rows in the table, those left out (negative) with the reason, rows used
     source  path of the table
-    digest  sha256 of ids, paths as written, clinical values and labels: the same wherever the folder lies
-    notes   (what, rows) of values taken as missing because they are outside `cohort.ranges`
+    digest  sha256 of ids, paths as written, clinical values, labels and follow-up: the same wherever the folder lies
+    notes   (what, rows of the table) of values taken as missing because they are outside `cohort.ranges`, and of labels that are missing
+            because of when something happened
     """
 
     units: tuple[Unit, ...]
@@ -69,10 +75,11 @@ class Cohort:
 def read_cohort(config, workdir, labelled: bool = True) -> Cohort:
     """The cohort that the config describes; a recipe other than "table" first writes `<workdir>/cohort.csv`.
 
-    labelled: units without any label or without one of `cohort.complete` are left out and counted. False (prediction): outcome columns
-    may be absent and every unit is kept.
+    labelled: units without any label or without one of `cohort.complete` are left out and counted; with `evaluate.censoring` weights
+    those whose follow-up is known stay, as weights are fitted on them. False (prediction): outcome columns may be absent and every unit
+    is kept.
     Raises InputError on a table that cannot be read, missing columns, duplicate (patient, study), text in a numeric column, an outcome
-    out of range, or when no unit is left.
+    out of range, dates that contradict each other, or when no unit is left.
     """
     source = epath.Path(recipes.table_of(config, workdir)).expanduser()
     frame, delimiter = read_csv(source)
@@ -92,6 +99,7 @@ def read_cohort(config, workdir, labelled: bool = True) -> Cohort:
         steps = ", ".join(f"{text}: {count}" for text, count in flow)
         raise InputError(f"no patient of {source} is left ({steps}). Check config.cohort.outcomes, .complete and .missing against it.")
     notes = tuple((f"{name} outside its range, taken as missing", count) for name, count in layout.outside.items() if count)
+    notes += tuple(collections.Counter(text for unit in units for text in unit.unlabelled.values() if labelled).items())
     for text, count in notes:
         logging.warning("%s: %d rows", text, count)
     used = tuple(unit for unit, kept in zip(units, keep, strict=True) if kept)
@@ -110,7 +118,9 @@ def _choose(config, units: list[Unit], said: list[str], labelled: bool) -> tuple
     of_recipe = dict(zip((unit.unit for unit in units), said, strict=True)) if labelled else {}
     reasons = [(text, lambda unit, text=text: of_recipe[unit.unit] == text) for text in dict.fromkeys(of_recipe.values()) if text]
     if labelled and len(config.cohort.outcomes):
-        reasons.append(("without outcome", lambda unit: all(value is None for value in unit.labels.values())))
+        for why in dict.fromkeys(text for unit in units for text in unit.unlabelled.values()):
+            reasons.append((why, lambda unit, why=why: why in unit.unlabelled.values() and _tells_nothing(config, unit, unit.labels)))
+        reasons.append(("without outcome", lambda unit: _tells_nothing(config, unit, unit.labels)))
     for name in config.cohort.complete if labelled else ():
         reasons.append((f"incomplete: {name}", lambda unit, name=name: _lacks(config, unit, name)))
     for text, lacks in reasons:
@@ -131,7 +141,13 @@ def _lacks(config, unit: Unit, name: str) -> bool:
         return unit.clinical[name] is None
     if name in unit.columns:
         return unit.columns[name] is None
-    return all(unit.labels[task] is None for task, outcome in config.cohort.outcomes.items() if outcome[0] == name)
+    return _tells_nothing(config, unit, [task for task, outcome in config.cohort.outcomes.items() if outcome[0] == name])
+
+
+def _tells_nothing(config, unit: Unit, tasks) -> bool:
+    """Whether a unit has no label for any of the tasks, and no follow-up on which weights are fitted."""
+    weighted = config.evaluate.censoring == "weights"
+    return all(unit.labels[task] is None and not (weighted and task in unit.follow_up) for task in tasks)
 
 
 def _digest(units: tuple[Unit, ...], paths: list[dict]) -> str:
@@ -139,5 +155,6 @@ def _digest(units: tuple[Unit, ...], paths: list[dict]) -> str:
     content = hashlib.sha256()
     for unit, written in zip(units, paths, strict=True):
         parts = [unit.unit, unit.patient, unit.study, unit.group, written, unit.clinical, unit.labels, unit.text]
+        parts += [unit.follow_up] if unit.follow_up else []  # a cohort without dates keeps the digest it has always had
         content.update(json.dumps(parts, sort_keys=True, ensure_ascii=False).encode() + b"\n")
     return content.hexdigest()

@@ -17,8 +17,8 @@ def auc_of(cuts: dict[str, list[Part]], drawn: np.ndarray) -> dict[str, tuple[fl
     """{cut: (AUC, its resampled values)}."""
     return {
         cut: (
-            averaged(parts, lambda part: delong.auc(part.score, part.label)),
-            averaged(parts, lambda part: bootstrap.resampled_auc(part.score, part.label, part.patient, drawn)),
+            averaged(parts, lambda part: delong.auc(part.score, part.label, part.weight)),
+            averaged(parts, lambda part: bootstrap.resampled_auc(part.score, part.label, part.patient, drawn, part.weight)),
         )
         for cut, parts in cuts.items()
     }
@@ -83,7 +83,7 @@ def mean_influence(cuts: dict[str, list[Part]], repeat: int, patients: int) -> t
     """(AUC, influence of each patient) of the mean over cut-offs, seeds and folds of one repeat."""
     total, values, used = 0.0, np.zeros(patients), 0
     for parts in cuts.values():
-        found = [(delong.influence(part.score, part.label), part.patient) for part in parts if part.repeat == repeat]
+        found = [(delong.influence(part.score, part.label, part.weight), part.patient) for part in parts if part.repeat == repeat]
         found = [(pair, patient) for pair, patient in found if math.isfinite(pair[0])]
         for (auc, effect), patient in found:
             total += auc / len(found)

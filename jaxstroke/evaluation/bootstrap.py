@@ -30,11 +30,13 @@ def blocks(rows: int, resamples: int) -> list[tuple[int, int]]:
     return [(start, min(start + step, resamples)) for start in range(0, resamples, step)]
 
 
-def resampled_auc(score: np.ndarray, label: np.ndarray, patient: np.ndarray, drawn: np.ndarray) -> np.ndarray:
-    """`resamples`: the AUC of n rows in every resample, NaN where a resample lacks a class. patient: n, index into `drawn`.
+def resampled_auc(
+    score: np.ndarray, label: np.ndarray, patient: np.ndarray, drawn: np.ndarray, weight: np.ndarray | None = None
+) -> np.ndarray:
+    """`resamples`: the AUC of n rows in every resample, NaN where a resample lacks a class. patient: n, index into `drawn`. weight: n.
 
     With the controls in order of score, the weight of those below a case is one cumulative sum: n log n once, then additions.
-    Sums of counts are whole numbers, exact in float32 up to 2 ** 24 rows.
+    Sums of counts are whole numbers, exact in float32 up to 2 ** 24 rows; with weights each row counts as often as drawn times its own.
     """
     positive = np.asarray(label) > 0.5
     if not positive.any() or positive.all():
@@ -46,8 +48,8 @@ def resampled_auc(score: np.ndarray, label: np.ndarray, patient: np.ndarray, dra
     found = np.empty(drawn.shape[1])
     for start, stop in blocks(len(score), drawn.shape[1]):
         cumulative = np.zeros((len(controls) + 1, stop - start), np.float32)
-        np.cumsum(drawn[patient[controls], start:stop], axis=0, dtype=np.float32, out=cumulative[1:])
-        cases = drawn[patient[positive], start:stop].astype(np.float32)
+        np.cumsum(counted(drawn[patient[controls], start:stop], controls, weight), axis=0, dtype=np.float32, out=cumulative[1:])
+        cases = counted(drawn[patient[positive], start:stop], positive, weight).astype(np.float32)
         below = cumulative[low]
         below += cumulative[high]
         below *= cases
@@ -57,17 +59,18 @@ def resampled_auc(score: np.ndarray, label: np.ndarray, patient: np.ndarray, dra
     return found
 
 
-def resampled_sensitivity(score: np.ndarray, label: np.ndarray, patient: np.ndarray, drawn: np.ndarray, rates: np.ndarray) -> np.ndarray:
-    """`c resamples`: the sensitivity of n rows, as `curves.roc` reads it, at c false positive rates that every resample has of its own.
+def resampled_sensitivity(part, drawn: np.ndarray, rates: np.ndarray) -> np.ndarray:
+    """`c resamples`: the sensitivity of a `Part`, as `curves.roc` reads it, at c false positive rates that every resample has of its own.
 
     rates: c resamples. NaN where a resample lacks a class.
     """
-    order = np.argsort(-score, kind="stable")
-    last = np.flatnonzero(np.append(score[order][1:] != score[order][:-1], True))  # equal scores are called together
-    positive = (np.asarray(label) > 0.5)[order][:, None]
+    order = np.argsort(-part.score, kind="stable")
+    score = part.score[order]
+    last = np.flatnonzero(np.append(score[1:] != score[:-1], True))  # equal scores are called together
+    positive = (part.label > 0.5)[order][:, None]
     found = np.empty(rates.shape)
     for start, stop in blocks(len(score), drawn.shape[1]):
-        weight = drawn[patient[order], start:stop].astype(np.float64)
+        weight = drawn[part.patient[order], start:stop] * part.weight[order, None]
         hits, alarms = (np.vstack([np.zeros(stop - start), np.cumsum(weight * side, 0)[last]]) for side in (positive, ~positive))
         undefined = (hits[-1] == 0) | (alarms[-1] == 0)
         hits, alarms = hits / np.maximum(hits[-1], 1), alarms / np.maximum(alarms[-1], 1)
@@ -80,6 +83,11 @@ def resampled_sensitivity(score: np.ndarray, label: np.ndarray, patient: np.ndar
             risen = hits[low, every] + share * (hits[high, every] - hits[low, every])
             found[place, start:stop] = np.where(undefined, np.nan, risen)
     return found
+
+
+def counted(drawn: np.ndarray, rows: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
+    """`rows resamples`: how much each row counts, given how often its patient is drawn. rows: places or bool, into `weight`."""
+    return drawn if weight is None or (weight == 1).all() else drawn * weight[rows, None].astype(np.float32)
 
 
 def interval(values: np.ndarray) -> list[float] | None:

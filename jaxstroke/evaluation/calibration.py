@@ -7,40 +7,40 @@ Youden 1950 (threshold).
 import numpy as np
 import pandas as pd
 
-from jaxstroke.evaluation import predictions
+from jaxstroke.evaluation import predictions, weighting
 
 GROUP = ["model", "task", "repeat", "fold", "seed"]
 
 
-def fit_recalibration(logit: np.ndarray, label: np.ndarray, ridge: float = 1e-3) -> tuple[float, float]:
-    """(intercept, slope) of the logistic regression of label (n, 0 or 1) on logit (n, log-odds), by Newton's method.
+def fit_recalibration(logit: np.ndarray, label: np.ndarray, ridge: float = 1e-3, weight: np.ndarray | None = None) -> tuple[float, float]:
+    """(intercept, slope) of the logistic regression of label (n, 0 or 1) on logit (n, log-odds), by Newton's method. weight: n, default 1.
 
     The ridge pulls towards the identity (0, 1): negligible against real data, it keeps separable data finite. With one class
     only there is nothing to learn and the identity is returned. Rows with NaN are left out.
     """
     known = np.isfinite(logit) & np.isfinite(label)
     x = np.stack([np.ones(known.sum()), np.asarray(logit, np.float64)[known]], 1)
-    y = np.asarray(label, np.float64)[known]
+    y, w = np.asarray(label, np.float64)[known], weighting.ones_or(weight, label)[known]
     start = np.array([0.0, 1.0])
     if len(np.unique(y)) < 2:
         return 0.0, 1.0
     point = start
     for _ in range(100):
         p = predictions.sigmoid(x @ point)
-        gradient = x.T @ (p - y) + ridge * (point - start)
-        curvature = (x * (p * (1 - p))[:, None]).T @ x + ridge * np.eye(2)
+        gradient = x.T @ ((p - y) * w) + ridge * (point - start)
+        curvature = (x * (p * (1 - p) * w)[:, None]).T @ x + ridge * np.eye(2)
         step = np.linalg.solve(curvature, gradient)
-        point, moved = shortened(x, y, start, ridge, point, step)
+        point, moved = shortened(x, y, w, start, ridge, point, step)
         if moved < 1e-10:
             break
     return float(point[0]), float(point[1])
 
 
-def shortened(x, y, start, ridge, point, step) -> tuple[np.ndarray, float]:
+def shortened(x, y, w, start, ridge, point, step) -> tuple[np.ndarray, float]:
     """The point after a Newton step halved until the objective does not rise (plain Newton overshoots on separable data), and the step."""
 
     def objective(at):
-        return np.logaddexp(0, x @ at).sum() - y @ (x @ at) + 0.5 * ridge * ((at - start) ** 2).sum()
+        return (np.logaddexp(0, x @ at) * w).sum() - (y * w) @ (x @ at) + 0.5 * ridge * ((at - start) ** 2).sum()
 
     before = objective(point)
     for _ in range(40):
@@ -55,20 +55,19 @@ def apply(logit: np.ndarray, intercept: float, slope: float) -> np.ndarray:
     return predictions.sigmoid(intercept + slope * np.asarray(logit, np.float64))
 
 
-def youden(score: np.ndarray, label: np.ndarray) -> float | None:
+def youden(score: np.ndarray, label: np.ndarray, weight: np.ndarray | None = None) -> float | None:
     """The threshold t that maximises sensitivity + specificity of `score >= t`: midway between neighbouring scores, so that it does not
     hang on one patient's exact value. The lowest one of equals; None where one class is absent or all scores are equal."""
     known = np.isfinite(score) & np.isfinite(label)
+    weight = weighting.ones_or(weight, label)[known]
     score, label = np.asarray(score, np.float64)[known], np.asarray(label, np.float64)[known]
     values = np.unique(score)
     if len(np.unique(label)) < 2 or len(values) < 2:
         return None
-    positive, negative = np.sort(score[label > 0.5]), np.sort(score[label < 0.5])
     cuts = (values[1:] + values[:-1]) / 2
     cuts = np.where(cuts > values[:-1], cuts, values[1:])  # neighbouring floats have no middle
-    sensitivity = 1 - np.searchsorted(positive, cuts, "left") / len(positive)
-    specificity = np.searchsorted(negative, cuts, "left") / len(negative)
-    return float(cuts[np.argmax(np.round(sensitivity + specificity, 12))])
+    missed, quiet = (weighting.below(cuts, score[side], weight[side], "left") / weight[side].sum() for side in (label > 0.5, label < 0.5))
+    return float(cuts[np.argmax(np.round(1 - missed + quiet, 12))])
 
 
 def decisions(frame: pd.DataFrame) -> dict:
@@ -78,14 +77,15 @@ def decisions(frame: pd.DataFrame) -> dict:
     for scores, which are no probabilities.
     """
     scores = predictions.rank_only(frame)
-    rows = frame[(frame["split"] == "val") & (frame["class"] == "") & frame["label"].notna() & frame["probability"].notna()]
+    known = frame["label"].notna() & frame["probability"].notna() & (frame["weight"] > 0)
+    rows = frame[(frame["split"] == "val") & (frame["class"] == "") & known]
     found: dict = {}
     for (model, task, repeat, fold, seed), group in rows.groupby(GROUP, sort=True):
-        label = group["label"].to_numpy()
+        label, weight = group["label"].to_numpy(), group["weight"].to_numpy()
         logit = group["logit"].to_numpy()
-        intercept, slope = (None, None) if model in scores else fit_recalibration(logit, label)
+        intercept, slope = (None, None) if model in scores else fit_recalibration(logit, label, weight=weight)
         line = {"repeat": int(repeat), "fold": int(fold), "seed": int(seed), "intercept": intercept, "slope": slope}
-        line["threshold"] = youden(group["probability"].to_numpy(), label)
+        line["threshold"] = youden(group["probability"].to_numpy(), label, weight)
         found.setdefault(model, {}).setdefault(task, []).append(line)
     return found
 
@@ -119,25 +119,27 @@ def apply_decisions(frame: pd.DataFrame, chosen: dict) -> pd.DataFrame:
     return frame.assign(recalibrated=np.where(use, values, frame["recalibrated"].to_numpy()))
 
 
-def measures(probability: np.ndarray, label: np.ndarray) -> dict:
-    """{"slope", "intercept", "in_the_large", "ece"} of n probabilities, None each where one class is absent.
+def measures(probability: np.ndarray, label: np.ndarray, weight: np.ndarray | None = None) -> dict:
+    """{"slope", "intercept", "in_the_large", "ece"} of n probabilities, None each where one class is absent. weight: n, default 1.
 
     slope and intercept: the logistic regression of the label on the log-odds (1 and 0 when calibrated; a slope below 1 means too
     extreme). in_the_large: the intercept with the slope held at 1. ece: see `expected_error`.
     """
     if len(np.unique(label)) < 2:
         return {"slope": None, "intercept": None, "in_the_large": None, "ece": None}
-    logit = predictions.log_odds(probability)
-    intercept, slope = fit_recalibration(logit, label, ridge=1e-6)
-    return {"slope": slope, "intercept": intercept, "in_the_large": in_the_large(logit, label), "ece": expected_error(probability, label)}
+    logit, weight = predictions.log_odds(probability), weighting.ones_or(weight, label)
+    intercept, slope = fit_recalibration(logit, label, 1e-6, weight)
+    found = {"slope": slope, "intercept": intercept, "in_the_large": in_the_large(logit, label, weight)}
+    return found | {"ece": expected_error(probability, label, weight)}
 
 
-def in_the_large(logit: np.ndarray, label: np.ndarray) -> float:
+def in_the_large(logit: np.ndarray, label: np.ndarray, weight: np.ndarray | None = None) -> float:
     """The shift of the log-odds at which the mean probability equals the observed share, by bisection."""
-    low, high = -40.0, 40.0
+    weight = weighting.ones_or(weight, label)
+    low, high, observed = -40.0, 40.0, weighting.mean(label, weight)
     for _ in range(80):
         middle = (low + high) / 2
-        low, high = (middle, high) if predictions.sigmoid(logit + middle).mean() < label.mean() else (low, middle)
+        low, high = (middle, high) if weighting.mean(predictions.sigmoid(logit + middle), weight) < observed else (low, middle)
     return (low + high) / 2
 
 
@@ -147,7 +149,12 @@ def bins(probability: np.ndarray, count: int) -> list[np.ndarray]:
     return [part for part in np.array_split(order, count) if len(part)]
 
 
-def expected_error(probability: np.ndarray, label: np.ndarray, count: int = 10) -> float:
-    """Expected calibration error: mean |predicted - observed| over groups of equal size, weighted by size."""
-    parts = bins(probability, count)
-    return float(sum(len(part) * abs(probability[part].mean() - label[part].mean()) for part in parts) / len(probability))
+def expected_error(probability: np.ndarray, label: np.ndarray, weight: np.ndarray | None = None, count: int = 10) -> float:
+    """Expected calibration error: mean |predicted - observed| over groups of equally many rows, weighted by the weight of their rows."""
+    weight = weighting.ones_or(weight, label)
+
+    def distance(part: np.ndarray) -> float:
+        predicted, observed = (weighting.mean(values[part], weight[part]) for values in (probability, label))
+        return weight[part].sum() * abs(predicted - observed)
+
+    return float(sum(distance(part) for part in bins(probability, count)) / weight.sum())

@@ -7,13 +7,16 @@ are given, and kept as plain numbers, so that a trained workdir scores new patie
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 
-from jaxstroke.evaluation import predictions
+from jaxstroke.evaluation import predictions, weighting
 
 
-def fit(values: np.ndarray, mask: np.ndarray, label: np.ndarray, rows: np.ndarray, penalty: float) -> dict:
+def fit(
+    values: np.ndarray, mask: np.ndarray, label: np.ndarray, rows: np.ndarray, penalty: float, weight: np.ndarray | None = None
+) -> dict:
     """Coefficients of an L2 logistic regression as a json-able dict, for `apply`.
 
     values, mask: n k, what is at mask 0 is never read. label: n, 0 or 1, NaN left out. rows: indices to fit on. penalty: C.
+    weight: n, of each row in the likelihood, default 1; imputation and scaling are of the patients as they are.
     With one class among the rows the result is a constant, their share with half a patient added to each class.
     """
     label = np.asarray(label, np.float64)
@@ -26,12 +29,13 @@ def fit(values: np.ndarray, mask: np.ndarray, label: np.ndarray, rows: np.ndarra
     mean, scale = filled.mean(0), filled.std(0)
     scale = np.where(scale > 1e-9 * np.maximum(1, np.abs(mean)), scale, 1.0)
     numbers = {"median": median, "mean": mean.tolist(), "scale": scale.tolist()}
-    y = label[rows]
+    y, weight = label[rows], None if weight is None else np.asarray(weight, np.float64)[rows]
     if len(np.unique(y)) < 2:
-        constant = float(predictions.log_odds((y.sum() + 0.5) / (len(y) + 1)))
+        counted = weighting.ones_or(weight, y)
+        constant = float(predictions.log_odds(((y * counted).sum() + 0.5) / (counted.sum() + 1)))
         return numbers | {"coefficients": [0.0] * (2 * len(median)), "intercept": constant}
     model = LogisticRegression(C=float(penalty), solver="newton-cholesky", tol=1e-7, max_iter=200)
-    model.fit(design(numbers, values, known), y > 0.5)
+    model.fit(design(numbers, values, known), y > 0.5, weight)
     return numbers | {"coefficients": model.coef_[0].tolist(), "intercept": float(model.intercept_[0])}
 
 

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 
-from jaxstroke.evaluation import calibration
+from jaxstroke.evaluation import calibration, weighting
 from jaxstroke.evaluation.auc import number
 from jaxstroke.evaluation.parts import Part, averaged, mean_defined, pooled
 from jaxstroke.evaluation.rates import confusion, rates_of
@@ -26,7 +26,7 @@ def roc(part: Part, at: np.ndarray = GRID) -> np.ndarray:
         return np.full(len(at), np.nan)
     order = np.argsort(-part.score, kind="stable")
     last = np.append(part.score[order][1:] != part.score[order][:-1], True)
-    hits, alarms = np.cumsum(positive[order])[last], np.cumsum(~positive[order])[last]
+    hits, alarms = (np.cumsum((side * part.weight)[order])[last] for side in (positive, ~positive))
     # Of several points at one rate np.interp takes the last: the upper end of a vertical stretch.
     return np.interp(at, np.append(0, alarms) / alarms[-1], np.append(0, hits) / hits[-1])
 
@@ -35,27 +35,28 @@ def calibration_groups(parts: list[Part], column: str, count: int | None = None)
     """Groups of equal size by predicted probability: {"predicted", "observed", "low", "high", "n"}; column: score | recalibrated.
 
     count: how many; None makes ten, fewer in a small cohort, as the share of under twenty patients says little.
-    Rows of all repeats and seeds together; `low` and `high` are Wilson's 95 % interval for as many patients as the rows stand for.
+    Rows of all repeats and seeds together; `low` and `high` are Wilson's 95 % interval for as many patients as the rows stand for, with
+    weights as many as have the same variance.
     """
     joined = [part for part in pooled(parts) if np.isfinite(getattr(part, column)).all()]
     if not joined:
         return []
-    predicted = np.concatenate([getattr(part, column) for part in joined])
-    label = np.concatenate([part.label for part in joined])
-    unit = np.concatenate([part.unit for part in joined])
+    predicted, label, unit, weight = (np.concatenate([getattr(p, name) for p in joined]) for name in (column, "label", "unit", "weight"))
     units = len(np.unique(unit))
     rows_a_unit = len(unit) / units
     found = []
     for rows in calibration.bins(predicted, count or min(10, max(3, units // 20))):
-        low, high = wilson(label[rows].mean(), len(rows) / rows_a_unit)
-        found.append(
-            {"predicted": float(predicted[rows].mean()), "observed": float(label[rows].mean()), "low": low, "high": high, "n": len(rows)}
-        )
+        expected, observed = (float(weighting.mean(values[rows], weight[rows])) for values in (predicted, label))
+        low, high = wilson(observed, weighting.effective(weight[rows]) / rows_a_unit)
+        found.append({"predicted": expected, "observed": observed, "low": low, "high": high, "n": len(rows)})
     return found
 
 
 def histogram(parts: list[Part], column: str, bins: int = 20) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(edges, patients without, with the outcome in each bin) of the probabilities, averaged over repeats and seeds."""
+    """(edges, patients without, with the outcome in each bin) of the probabilities, averaged over repeats and seeds.
+
+    Patients as they are, without weights: a picture of who was predicted.
+    """
     edges = np.linspace(0, 1, bins + 1)
     joined = [part for part in pooled(parts) if np.isfinite(getattr(part, column)).all()]
     sides = []
@@ -70,7 +71,7 @@ def by_outcome(cuts: dict[str, list[Part]], names: dict[int, str], score: bool, 
 
     A prediction is the probability or, with levels, the expected level. names: of the outcomes 0, 1, ... score: it only ranks, and the
     bins span its middle 98 %. shares (b, of a sum of 1) and quartiles are None where fewer than `FEWEST` patients have the outcome.
-    None where the cut-offs are of different patients.
+    None where the cut-offs are of different patients. Patients as they are, without weights.
     """
     aligned = list(zip(*(pooled(parts) for parts in cuts.values()), strict=False))
     if not all(np.array_equal(part.unit, row[0].unit) for row in aligned for part in row):
@@ -102,9 +103,10 @@ def operating_points(parts: list[Part], column: str, at: tuple[float, ...]) -> l
     for threshold in at:
         lines = []
         for part in joined:
-            called, positive = getattr(part, column) >= threshold, part.label > 0.5
-            line = rates_of(*confusion(called, positive)) | {"called": called.mean()}
-            line["benefit"] = ((called & positive).sum() - (called & ~positive).sum() * threshold / (1 - threshold)) / len(called)
+            called, total = getattr(part, column) >= threshold, part.weight.sum()
+            hit, missed, alarm, quiet = confusion(called, part.label > 0.5, part.weight)
+            line = rates_of(hit, missed, alarm, quiet) | {"called": (hit + alarm) / total}
+            line["benefit"] = (hit - alarm * threshold / (1 - threshold)) / total
             lines.append(line)
         found.append({"threshold": threshold} | {name: number(mean_defined([line[name] for line in lines])) for name in lines[0]})
     return found
@@ -120,19 +122,20 @@ def wilson(share: float, n: float, z: float = 1.959963984540054) -> tuple[float,
 def net_benefit(parts: list[Part], column: str) -> np.ndarray | None:
     """45: net benefit at `THRESHOLDS` (Vickers and Elkin 2006): true positives less false ones at the odds, a patient; None if absent."""
     joined = [part for part in pooled(parts) if np.isfinite(getattr(part, column)).all()]
-    return mean_defined([benefit(getattr(part, column), part.label) for part in joined]) if joined else None
+    return mean_defined([benefit(getattr(part, column), part.label, part.weight) for part in joined]) if joined else None
 
 
-def benefit(probability: np.ndarray, label: np.ndarray) -> np.ndarray:
+def benefit(probability: np.ndarray, label: np.ndarray, weight: np.ndarray | None = None) -> np.ndarray:
     """45: net benefit of treating those at or above each of `THRESHOLDS`."""
+    weight = weighting.ones_or(weight, label)
     called = probability[None] >= THRESHOLDS[:, None]
     odds = THRESHOLDS / (1 - THRESHOLDS)
-    return ((called * label).sum(1) - (called * (1 - label)).sum(1) * odds) / len(label)
+    return ((called * (label * weight)).sum(1) - (called * ((1 - label) * weight)).sum(1) * odds) / weight.sum()
 
 
 def treat_all(parts: list[Part]) -> np.ndarray:
     """45: net benefit of treating everybody."""
-    return mean_defined([benefit(np.ones(len(part.label)), part.label) for part in pooled(parts)])
+    return mean_defined([benefit(np.ones(len(part.label)), part.label, part.weight) for part in pooled(parts)])
 
 
 def learning(text: str) -> dict[str, dict[str, dict[str, np.ndarray]]]:

@@ -8,35 +8,44 @@ import math
 
 import numpy as np
 
+from jaxstroke.evaluation import weighting
 
-def influence(score: np.ndarray, label: np.ndarray) -> tuple[float, np.ndarray]:
-    """(auc, influence n) of n scores against labels 0 or 1; ties count a half.
+
+def influence(score: np.ndarray, label: np.ndarray, weight: np.ndarray | None = None) -> tuple[float, np.ndarray]:
+    """(auc, influence n) of n scores against labels 0 or 1; ties count a half. weight: n above 0; a pair counts the product of its two.
 
     sum(influence ** 2) is DeLong's variance of the AUC, sum(a * b) the covariance of two models on the same rows. (NaN, NaNs)
-    where one class is absent; the influence alone is NaN where a class has one row, which has no variance.
+    where one class is absent; the influence alone is NaN where a class has one row, which has no variance. The weights are taken as given.
     """
+    weight = weighting.ones_or(weight, score)
     score, positive = np.asarray(score, np.float64), np.asarray(label) > 0.5
     values = np.full(len(score), np.nan)
     cases, controls = score[positive], score[~positive]
     if not len(cases) or not len(controls):
         return math.nan, values
-    below, above = share_below(cases, controls), 1 - share_below(controls, cases)
-    auc = float(below.mean())
+    sides = weight[positive], weight[~positive]
+    below, above = share_below(cases, controls, sides[1]), 1 - share_below(controls, cases, sides[0])
+    auc = float(weighting.mean(below, sides[0]))
     if len(cases) > 1 and len(controls) > 1:
-        values[positive] = (below - auc) / math.sqrt(len(cases) * (len(cases) - 1))
-        values[~positive] = (above - auc) / math.sqrt(len(controls) * (len(controls) - 1))
+        values[positive] = (below - auc) * sides[0] / divisor(sides[0])
+        values[~positive] = (above - auc) * sides[1] / divisor(sides[1])
     return auc, values
 
 
-def share_below(of: np.ndarray, among: np.ndarray) -> np.ndarray:
+def share_below(of: np.ndarray, among: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """For each of `of`, the share of `among` that is lower, equal ones counted half."""
-    ordered = np.sort(among)
-    return (np.searchsorted(ordered, of, "left") + np.searchsorted(ordered, of, "right")) / (2 * len(ordered))
+    return (weighting.below(of, among, weight, "left") + weighting.below(of, among, weight, "right")) / (2 * weight.sum())
 
 
-def auc(score: np.ndarray, label: np.ndarray) -> float:
+def divisor(weight: np.ndarray) -> float:
+    """What a class's weighted deviations are divided by: the sum of its n weights, and (n - 1) / n of an unbiased variance under a root."""
+    total = weight.sum()
+    return math.sqrt(total * (total - total / len(weight)))
+
+
+def auc(score: np.ndarray, label: np.ndarray, weight: np.ndarray | None = None) -> float:
     """The AUC alone, NaN where one class is absent."""
-    return influence(score, label)[0]
+    return influence(score, label, weight)[0]
 
 
 def covariance(scores: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -6,7 +6,7 @@ Medicine 17:230.
 
 import numpy as np
 
-from jaxstroke.evaluation import bootstrap, calibration, predictions
+from jaxstroke.evaluation import bootstrap, calibration, predictions, weighting
 from jaxstroke.evaluation.parts import Part, Task
 
 
@@ -26,18 +26,22 @@ def compute(task: Task, model: str, resamples: int, seed: int) -> dict | None:
     if len(np.unique(part.label)) < 2 or not ((probability >= 0) & (probability <= 1)).all():
         return None
     logit = predictions.log_odds(probability)
-    shift = calibration.in_the_large(logit, part.label)
+    shift = calibration.in_the_large(logit, part.label, part.weight)
     moved = predictions.sigmoid(logit + shift)
+
+    def mean(values: np.ndarray) -> float:
+        return float(weighting.mean(values, part.weight))
+
     return {
-        "kind": "recalibrated" if again else "raw", "observed": float(part.label.mean()), "predicted": float(probability.mean()),
+        "kind": "recalibrated" if again else "raw", "observed": mean(part.label), "predicted": mean(probability),
         "shift": shift, "ci95": bootstrap.interval(resampled_shift(logit, part, drawn)),
-        "brier": float(np.mean((probability - part.label) ** 2)), "brier_shifted": float(np.mean((moved - part.label) ** 2)),
+        "brier": mean((probability - part.label) ** 2), "brier_shifted": mean((moved - part.label) ** 2),
     }  # fmt: skip
 
 
 def resampled_shift(logit: np.ndarray, part: Part, drawn: np.ndarray) -> np.ndarray:
     """`resamples`: the shift in every resample of the patients, by Newton's method on all of them at once."""
-    weight = drawn[part.patient].astype(np.float64)  # n r
+    weight = drawn[part.patient] * part.weight[:, None]  # n r
     shift, wanted, total = np.zeros(weight.shape[1]), part.label @ weight, weight.sum(0)
     for _ in range(50):
         p = predictions.sigmoid(logit[:, None] + shift)

@@ -1,7 +1,8 @@
 """`metrics.json` from `predictions.csv`, by section "Statistics that hold" of the design.
 
 AUC: mean over folds of the within-fold AUC, averaged over repeats and seeds; never of averaged or pooled probabilities. Interval:
-patients are resampled within (fold, label) and carry all their rows. Other numbers (`auc_pooled`, Brier score, calibration,
+patients are resampled within (fold, label) and carry all their rows. Rows count the `weight` of the file, but in `n`, `events`, and what
+is of levels alone; rows of weight 0 count as without a label. Other numbers (`auc_pooled`, Brier score, calibration,
 sensitivity, ...) join the folds of a (repeat, seed), and are averaged over those. Thresholds are Youden's, from the validation rows of
 their own fold. `null` where undefined: a fold with one class is left out of the mean and counted in `skipped_folds`.
 An ordinal task is scored at each cut-off; `auc`, `auc_pooled`, `auprc` and `brier` are means over them (its Brier score is the ranked
@@ -26,6 +27,7 @@ from jaxstroke.evaluation import (
     readers,
     spread,
     subgroups,
+    weighting,
 )
 from jaxstroke.evaluation.auc import auc_of, compare_all, number, overall, with_interval
 from jaxstroke.evaluation.parts import Part, Task, averaged, evaluated_split, mean_defined, pooled, tasks_of, units_of
@@ -85,7 +87,9 @@ def describe(task: Task, cuts: dict[str, list[Part]], found: dict, score: bool, 
         "patients": len(set(np.concatenate([part.patient for part in first]).tolist())),
         "events": None if leveled else events(first),
         "auc": with_interval(*overall(found)),
-        "auc_pooled": number(mean_defined([averaged(pooled(parts), lambda p: delong.auc(p.score, p.label)) for parts in cuts.values()])),
+        "auc_pooled": number(
+            mean_defined([averaged(pooled(parts), lambda p: delong.auc(p.score, p.label, p.weight)) for parts in cuts.values()])
+        ),
         "auprc": number(mean_defined([averaged(parts, average_precision) for parts in cuts.values()])),
         "skipped_folds": sum(not math.isfinite(delong.auc(part.score, part.label)) for part in every),
         "score_only": score,
@@ -104,7 +108,7 @@ def describe(task: Task, cuts: dict[str, list[Part]], found: dict, score: bool, 
     ]
     numbers |= rates(first, thresholds)
     if not score:
-        numbers["mae"] = number(averaged(pooled(first), lambda part: np.abs(part.label - part.score).mean()))
+        numbers["mae"] = number(averaged(pooled(first), lambda part: weighting.mean(np.abs(part.label - part.score), part.weight)))
         numbers["recalibrated"] = recalibrated(first)
     return numbers
 
@@ -119,27 +123,28 @@ def average_precision(part: Part) -> float:
 
     The same sum as scikit-learn's, whose checks of the input took most of the time of a report.
     """
-    order = np.argsort(-part.score, kind="stable")
-    score, hits = part.score[order], np.cumsum(part.label[order] > 0.5)
-    if hits[-1] == 0 or hits[-1] == len(hits):
+    positive = part.label > 0.5
+    if not positive.any() or positive.all():
         return math.nan
+    order = np.argsort(-part.score, kind="stable")
+    score, hits, called = part.score[order], np.cumsum((positive * part.weight)[order]), np.cumsum(part.weight[order])
     last = np.flatnonzero(np.append(score[1:] != score[:-1], True))  # equal scores are called together
     found = hits[last]
-    return float((np.diff(found, prepend=0) / hits[-1] * found / (last + 1)).sum())
+    return float((np.diff(found, prepend=0) / hits[-1] * found / called[last]).sum())
 
 
 def brier(cuts: dict[str, list[Part]], column: str) -> float | None:
     """Mean squared difference of probability and label, over the cut-offs."""
 
     def squared(part: Part) -> float:
-        return float(np.mean((getattr(part, column) - part.label) ** 2))
+        return float(weighting.mean((getattr(part, column) - part.label) ** 2, part.weight))
 
     return number(mean_defined([averaged(pooled(parts), squared) for parts in cuts.values()]))
 
 
 def calibration_of(joined: list[Part], column: str) -> dict:
     """Slope, intercept and expected error, averaged over joined parts."""
-    found = [calibration.measures(getattr(part, column), part.label) for part in joined]
+    found = [calibration.measures(getattr(part, column), part.label, part.weight) for part in joined]
     names = ("slope", "intercept", "in_the_large", "ece")
     return {name: number(mean_defined([math.nan if one[name] is None else one[name] for one in found])) for name in names}
 
@@ -163,7 +168,7 @@ def rates(parts: list[Part], thresholds: list[dict]) -> dict:
         threshold = by_fold.get((part.repeat, part.fold, part.seed))
         if threshold is not None:
             key = (part.repeat, part.seed)
-            counts[key] = counts.get(key, np.zeros(4)) + confusion(part.score >= threshold, part.label > 0.5)
+            counts[key] = counts.get(key, np.zeros(4)) + confusion(part.score >= threshold, part.label > 0.5, part.weight)
     found = [rates_of(*cells) for cells in counts.values()]
     return {name: number(mean_defined([one[name] for one in found])) for name in RATES}
 

@@ -9,12 +9,15 @@ import pandas as pd
 
 from jaxstroke.errors import InputError
 
+ROWS = ("unit", "patient", "score", "label", "recalibrated", "weight")  # what a part holds of each row
+
 
 @dataclass(frozen=True)
 class Part:
     """One model's n rows of one (repeat, seed, fold), for one cut-off, in the order of `unit`.
 
     unit, patient: indices into the task's units and patients. score: the probability. label: 0 or 1. recalibrated: NaN where absent.
+    weight: above 0.
     """
 
     repeat: int
@@ -25,6 +28,7 @@ class Part:
     score: np.ndarray
     label: np.ndarray
     recalibrated: np.ndarray
+    weight: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -54,8 +58,9 @@ def evaluated_split(frame: pd.DataFrame) -> str:
 
 
 def tasks_of(frame: pd.DataFrame) -> dict[str, Task]:
-    """Every task with its labelled rows of the evaluated split, in the order of the file."""
-    rows = frame[(frame["split"] == evaluated_split(frame)) & frame["label"].notna() & frame["probability"].notna()]
+    """Every task with its labelled rows of the evaluated split that have a weight, in the order of the file."""
+    known = frame["label"].notna() & frame["probability"].notna() & (frame["weight"] > 0)
+    rows = frame[(frame["split"] == evaluated_split(frame)) & known]
     if rows.empty:
         raise InputError("predictions: no patient with a known outcome: metrics need the outcome columns")
     return {str(name): task_of(str(name), part) for name, part in rows.groupby("task", sort=False)}
@@ -70,7 +75,8 @@ def task_of(name: str, rows: pd.DataFrame) -> Task:
     for (model, cut, repeat, seed, fold), group in rows.groupby(["model", "class", "repeat", "seed", "fold"], sort=True):
         label = group["label"].to_numpy()
         columns = [group[column].to_numpy() for column in ("unit", "patient", "probability")]
-        part = Part(int(repeat), int(seed), int(fold), *columns, reached(label, cut, name), group["recalibrated"].to_numpy())
+        beside = [group[column].to_numpy() for column in ("recalibrated", "weight")]
+        part = Part(int(repeat), int(seed), int(fold), *columns, reached(label, cut, name), *beside)
         models.setdefault(str(model), {}).setdefault(str(cut), []).append(part)
     models = {model: dict(sorted(cuts.items(), key=lambda item: int(item[0] or 0))) for model, cuts in models.items()}
     ordered = {str(model): models[str(model)] for model in rows.sort_index()["model"].unique()}
@@ -131,8 +137,7 @@ def pooled(parts: list[Part]) -> list[Part]:
 
 def join(group: list[Part]) -> Part:
     """Parts of one (repeat, seed) as one."""
-    names = ("unit", "patient", "score", "label", "recalibrated")
-    return Part(group[0].repeat, group[0].seed, -1, *(np.concatenate([getattr(part, name) for part in group]) for name in names))
+    return Part(group[0].repeat, group[0].seed, -1, *(np.concatenate([getattr(part, name) for part in group]) for name in ROWS))
 
 
 def units_of(cuts: dict[str, list[Part]]) -> set[int]:
@@ -146,7 +151,6 @@ def restrict(cuts: dict[str, list[Part]], units: set[int]) -> dict[str, list[Par
 
     def cut_down(part: Part) -> Part:
         kept = np.isin(part.unit, wanted)
-        names = ("unit", "patient", "score", "label", "recalibrated")
-        return Part(part.repeat, part.seed, part.fold, *(getattr(part, name)[kept] for name in names))
+        return Part(part.repeat, part.seed, part.fold, *(getattr(part, name)[kept] for name in ROWS))
 
     return {cut: [cut_down(part) for part in parts] for cut, parts in cuts.items()}

@@ -12,12 +12,15 @@ LONG = 30  # rows of a table that are shown at once
 
 
 def flow(cohort: dict, content: dict, task: str) -> dict:
-    """{"steps": [(text, n, left out)], "ends": [(text, n)]}: from the table to those with and without the outcome."""
+    """{"steps": [(text, n, left out)], "ends": [(text, n)], "notes": [(text, n)]}: from the table to those with and without the outcome.
+
+    notes: what is missing in rows of the table for a reason, in words.
+    """
     steps = [(text, abs(n), n < 0) for text, n in cohort.get("flow", [])]
     numbers = lead(content, task)
     events = numbers["events"]
     ends = [] if events is None else [("with the outcome", events), ("without it", numbers["n"] - events)]
-    return {"steps": steps, "ends": ends}
+    return {"steps": steps, "ends": ends, "notes": [(text, few(n)) for text, n in cohort.get("notes", [])]}
 
 
 def characteristics(cohort: dict) -> dict:

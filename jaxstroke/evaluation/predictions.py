@@ -10,7 +10,8 @@ model                 network | rule:NAME | module:NAME | clinical_logistic | cl
 probability           the model's own; for a score (`rule:scalar...`, `column:...`) any number that ranks
 logit                 its log-odds, clipped; empty for a score
 label                 0 or 1, or the level 0..K of an ordinal task (the same on all its class rows); empty where unknown
-weight                the patient's training weight; metrics do not use it
+weight                what the row counts in fits and metrics: 1, but where others stand in for patients who were lost before a horizon;
+                      0 where the patient was lost; empty counts as 1
 missing               absent modules and columns, joined by "|"
 recalibrated          probability after a two-parameter logistic fitted on the val rows of the same repeat, fold, seed; binary only
 """
@@ -109,6 +110,7 @@ def read(path: epath.PathLike) -> pd.DataFrame:
     if "recalibrated" not in frame:
         frame["recalibrated"] = ""
     check_columns(frame)
+    frame = frame.assign(weight=frame["weight"].replace("", "1"))
     return validate(typed(frame.assign(**{name: frame[name].replace("", "nan") for name in NUMBERS})))
 
 
@@ -142,6 +144,9 @@ def validate(frame: pd.DataFrame) -> pd.DataFrame:
     wrong |= frame["label"].gt(1) & (frame["class"] == "")
     if wrong.any():
         raise InputError(f"predictions: label of ({describe(frame, wrong)}) is neither 0 or 1 nor a level of an ordinal task")
+    wrong = ~(frame["weight"] >= 0) | np.isinf(frame["weight"])
+    if wrong.any():
+        raise InputError(f"predictions: weight of ({describe(frame, wrong)}) is no number from 0 up")
     return frame
 
 

@@ -7,9 +7,9 @@ import numpy as np
 RATES = ("sensitivity", "specificity", "balanced_accuracy", "accuracy", "ppv", "npv")
 
 
-def confusion(called: np.ndarray, positive: np.ndarray) -> np.ndarray:
-    """4: how many of n are called and positive, missed, called and negative, neither."""
-    return np.array([(called & positive).sum(), (~called & positive).sum(), (called & ~positive).sum(), (~called & ~positive).sum()], float)
+def confusion(called: np.ndarray, positive: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """4: how many of n are called and positive, missed, called and negative, neither; each row counts its weight."""
+    return np.array([weight[a & b].sum() for b in (positive, ~positive) for a in (called, ~called)])
 
 
 def rates_of(hit: float, missed: float, false_alarm: float, quiet: float) -> dict[str, float]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jaxstroke.evaluation import bootstrap, curves, kappa
+from jaxstroke.evaluation import bootstrap, curves, kappa, weighting
 from jaxstroke.evaluation.auc import with_interval
 from jaxstroke.evaluation.ordinal import confusion
 from jaxstroke.evaluation.parts import Part, Task, averaged, restrict
@@ -19,12 +19,14 @@ MOST_VALUES = 10  # different grades of a column that is a call
 
 @dataclass(frozen=True)
 class Reader:
-    """One column on n units, each once, in their order. unit, patient: indices of the task; value: grades; label: 0 or 1."""
+    """One column on n units, each once, in their order. unit, patient: indices of the task; value: grades; label: 0 or 1; weight: of the
+    first fold that has the unit."""
 
     unit: np.ndarray
     patient: np.ndarray
     value: np.ndarray
     label: np.ndarray
+    weight: np.ndarray
 
     @property
     def values(self) -> np.ndarray:
@@ -34,7 +36,7 @@ class Reader:
     def on(self, units: np.ndarray) -> "Reader":
         """The same on some units only."""
         kept = np.isin(self.unit, units)
-        return Reader(self.unit[kept], self.patient[kept], self.value[kept], self.label[kept])
+        return Reader(self.unit[kept], self.patient[kept], self.value[kept], self.label[kept], self.weight[kept])
 
 
 def calls(task: Task, attainable: str) -> dict[str, Reader]:
@@ -54,7 +56,8 @@ def calls(task: Task, attainable: str) -> dict[str, Reader]:
 def once(parts: list[Part]) -> Reader:
     """Every unit of the parts once."""
     unit, first = np.unique(np.concatenate([part.unit for part in parts]), return_index=True)
-    return Reader(unit, *(np.concatenate([getattr(part, name) for part in parts])[first] for name in ("patient", "score", "label")))
+    names = ("patient", "score", "label", "weight")
+    return Reader(unit, *(np.concatenate([getattr(part, name) for part in parts])[first] for name in names))
 
 
 def compute(task: Task, found: dict[str, Reader], drawn: np.ndarray) -> list[dict]:
@@ -87,17 +90,19 @@ def points(reader: Reader, parts: list[Part] | None, drawn: np.ndarray) -> list[
     cuts = reader.values[1:]
     called = (reader.value >= cuts[:, None]).astype(np.float32)  # c n
     positive = reader.label > 0.5
-    hits, alarms = called[:, positive].mean(1, dtype=np.float64), called[:, ~positive].mean(1, dtype=np.float64)
-    patients = [len(np.unique(reader.patient[side])) for side in (positive, ~positive)]
+    hits, alarms = (called[:, side] @ reader.weight[side] / reader.weight[side].sum() for side in (positive, ~positive))
+    patients = [counted(reader, side) for side in (positive, ~positive)]
     lines = [
         {"cut": int(cut), "sensitivity": with_wilson(hit, patients[0]), "specificity": with_wilson(1 - alarm, patients[1])}
         for cut, hit, alarm in zip(cuts, hits, alarms, strict=True)
     ]
     if parts is None:
         return [line | {"network_sensitivity": None, "difference": {"value": None, "ci95": None}} for line in lines]
-    resampled_hits, resampled_alarms = (drawn_share(called[:, side], drawn[reader.patient[side]]) for side in (positive, ~positive))
+    resampled_hits, resampled_alarms = (
+        drawn_share(called[:, side], drawn[reader.patient[side]] * reader.weight[side, None]) for side in (positive, ~positive)
+    )
     at = curves.mean_roc(parts, alarms)
-    resampled = averaged(parts, lambda part: bootstrap.resampled_sensitivity(part.score, part.label, part.patient, drawn, resampled_alarms))
+    resampled = averaged(parts, lambda part: bootstrap.resampled_sensitivity(part, drawn, resampled_alarms))
     differences = resampled - resampled_hits
     return [
         line
@@ -106,7 +111,12 @@ def points(reader: Reader, parts: list[Part] | None, drawn: np.ndarray) -> list[
     ]
 
 
-def with_wilson(share: float, patients: int) -> dict:
+def counted(reader: Reader, side: np.ndarray) -> float:
+    """As how many patients of one side these count in a variance."""
+    return len(np.unique(reader.patient[side])) * weighting.effective(reader.weight[side]) / side.sum()
+
+
+def with_wilson(share: float, patients: float) -> dict:
     return {"value": float(share), "ci95": list(curves.wilson(float(share), patients))}
 
 

@@ -93,10 +93,18 @@ def read_run(workdir: epath.Path) -> dict:
             if not isinstance(config, dict) or not all(isinstance(config.get(key), dict) for key in ("cohort", "evaluate", "model")):
                 raise InputError(f"{path} holds no config: restore the file")
             outcomes = config["cohort"].get("outcomes")
-            if not isinstance(outcomes, dict) or not all(isinstance(rule, list) and len(rule) == 3 for rule in outcomes.values()):
+            if not isinstance(outcomes, dict) or not all(map(is_rule, outcomes.values())):
                 raise InputError(f"{path}: config.cohort.outcomes must be task: [column, rule, value]: restore the file")
             return run
     raise InputError(f"{workdir} has no run.json: it is no workdir of jaxstroke, or the file was lost")
+
+
+def is_rule(rule) -> bool:
+    """Whether a rule of an outcome can be told in words."""
+    if not isinstance(rule, list) or len(rule) != 3:
+        return False
+    limits = rule[2]
+    return rule[1] != "within" or (isinstance(limits, list) and len(limits) == 3 and isinstance(limits[2], int | float))
 
 
 def read_cohort(workdir: epath.Path) -> dict:
@@ -105,9 +113,8 @@ def read_cohort(workdir: epath.Path) -> dict:
     if not path.exists():
         return {}
     cohort = read_json(path)
-    flow, missing = cohort.get("flow"), cohort.get("missing")
-    lines = isinstance(flow, list) and all(isinstance(line, list) and len(line) == 2 and is_count(line[1]) for line in flow)
-    whole = lines and isinstance(missing, dict) and all(map(is_count, (*missing.values(), cohort.get("n"))))
+    flow, notes, missing = cohort.get("flow"), cohort.get("notes", []), cohort.get("missing")
+    whole = are_lines(flow) and are_lines(notes) and isinstance(missing, dict) and all(map(is_count, (*missing.values(), cohort.get("n"))))
     try:
         patients.characteristics(cohort)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError, StopIteration):
@@ -115,6 +122,11 @@ def read_cohort(workdir: epath.Path) -> dict:
     if not whole:
         raise InputError(f"{path} is not as it was written: run --mode evaluate, which writes it again")
     return cohort
+
+
+def are_lines(lines) -> bool:
+    """Whether these are [text, count] each."""
+    return isinstance(lines, list) and all(isinstance(line, list) and len(line) == 2 and is_count(line[1]) for line in lines)
 
 
 def is_count(value) -> bool:

@@ -1,5 +1,6 @@
 """How much of the network's AUC is luck of a run: what another seed and another split would change, and what averaging the seeds gives."""
 
+import dataclasses
 import math
 
 import numpy as np
@@ -30,7 +31,7 @@ def by_run(cuts: dict[str, list[Part]]) -> dict[tuple[int, int], float]:
     for parts in cuts.values():
         folds: dict[tuple[int, int], list[float]] = {}
         for part in parts:
-            folds.setdefault((part.repeat, part.seed), []).append(delong.auc(part.score, part.label))
+            folds.setdefault((part.repeat, part.seed), []).append(delong.auc(part.score, part.label, part.weight))
         for run, aucs in folds.items():
             found.setdefault(run, []).append(mean_defined(aucs))
     values = {run: float(mean_defined(aucs)) for run, aucs in found.items()}
@@ -72,4 +73,5 @@ def mean_part(group: list[Part]) -> Part:
     rows = [np.searchsorted(part.unit, units) for part in group]
     pairs, first = list(zip(group, rows, strict=True)), group[0]
     score, again = (np.mean([getattr(part, name)[kept] for part, kept in pairs], 0) for name in ("score", "recalibrated"))
-    return Part(first.repeat, first.seed, first.fold, units, first.patient[rows[0]], score, first.label[rows[0]], again)
+    same = {name: getattr(first, name)[rows[0]] for name in ("patient", "label", "weight")}
+    return dataclasses.replace(first, unit=units, score=score, recalibrated=again, **same)

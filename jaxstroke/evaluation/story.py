@@ -4,7 +4,18 @@ import pandas as pd
 
 from jaxstroke.evaluation import forest, new_patients, patients, sections, tripod
 from jaxstroke.evaluation.parts import tasks_of
-from jaxstroke.evaluation.wording import lead, main_model, model_name, outcome_words, p_words, show, size_words, span, task_order
+from jaxstroke.evaluation.wording import (
+    censoring_words,
+    lead,
+    main_model,
+    model_name,
+    outcome_words,
+    p_words,
+    show,
+    size_words,
+    span,
+    task_order,
+)
 
 MANY = 50  # failed files listed in full
 NOT_COMPARED = {"auc_difference": None, "ci95": None, "p_delong": None, "p_holm": None}
@@ -32,6 +43,7 @@ def tell(
         "readers": sections.readers(content, primary),
         "learning": sections.learning(learning),
         "flow": patients.flow(cohort, content, primary),
+        "censoring": censoring_words(run, tasks),
         "characteristics": patients.characteristics(cohort),
         "missing": patients.missing(cohort),
         "failures": failed[:MANY],

@@ -8,6 +8,7 @@ import pandas as pd
 from etils import epath
 
 from jaxstroke.errors import InputError
+from jaxstroke.evaluation import weighting
 from jaxstroke.evaluation.auc import auc_of, number, overall, with_interval
 from jaxstroke.evaluation.parts import Part, Task, averaged, pooled, restrict
 
@@ -79,7 +80,7 @@ def describe(cuts: dict[str, list[Part]], units: set[int], drawn: np.ndarray, sc
     }  # fmt: skip
     if "" not in inside:
         return line
-    shares = {"observed": number(averaged(pooled(first), lambda part: part.label.mean())), "predicted": None if score else predicted(first)}
+    shares = {"observed": number(averaged(pooled(first), observed)), "predicted": None if score else predicted(first)}
     return line | {"events": sides(first)[1]} | shares
 
 
@@ -95,7 +96,12 @@ def sides(parts: list[Part]) -> tuple[int, int]:
     return len(np.unique(patient[~positive])), len(np.unique(patient[positive]))
 
 
+def observed(part: Part) -> float:
+    """The share with the outcome."""
+    return weighting.mean(part.label, part.weight)
+
+
 def predicted(parts: list[Part]) -> float | None:
     """The mean probability, recalibrated where that is there."""
     column = "recalibrated" if all(np.isfinite(part.recalibrated).all() for part in parts) else "score"
-    return number(averaged(pooled(parts), lambda part: getattr(part, column).mean()))
+    return number(averaged(pooled(parts), lambda part: weighting.mean(getattr(part, column), part.weight)))

@@ -4,7 +4,7 @@ A line is (number, what is asked, what remains to the authors, "…" where that 
 claimed that the files of a workdir do not hold: an empty answer is a blank.
 """
 
-from jaxstroke.evaluation.wording import lead, main_model, model_name, outcome_words, show, size_words, span
+from jaxstroke.evaluation.wording import censoring_words, lead, main_model, model_name, outcome_words, show, size_words, span
 
 SECTIONS = (
     ("Title and abstract", (
@@ -98,7 +98,7 @@ def answers(content: dict, run: dict, cohort: dict, task: str) -> dict[str, str]
         if config.get(section):
             found |= tell(config)
     outcome = outcome_words(run, task)
-    return found | ({"8a": f"{task}: {outcome}, a rule on the table's column."} if outcome else {})
+    return found | ({"8a": f"{task}: {outcome}, a rule on the table's column. {censoring_words(run, [task])}".strip()} if outcome else {})
 
 
 def of_study(content: dict, cohort: dict, task: str) -> dict[str, str]:

@@ -58,9 +58,36 @@ def outcome_words(run: dict, task: str) -> str:
     if not rule:
         return ""
     column, kind, value = rule
+    if kind == "within":
+        return horizon_words(column, value)
     if kind != "ordinal":
         return f"{column} {kind} {value}"
     return f"levels of {column}, cut {'at' if value[0] <= value[-1] else 'below'} {', '.join(map(str, value))}"
+
+
+def horizon_words(column: str, value) -> str:
+    """The label of a rule `within`. value: (start, end of follow-up, days)."""
+    return f"{column} within {value[2]:g} days of {value[0]}"
+
+
+def censoring_words(run: dict, tasks: list[str]) -> str:
+    """What was done with patients lost before the horizon of some of the tasks; empty where none has one."""
+    rules = run["config"].get("cohort", {}).get("outcomes", {})
+    named = [task for task in tasks if task in rules and rules[task][1] == "within"]
+    if not named:
+        return ""
+    lost = f"Patients lost before the horizon of {' and '.join(named)} without the outcome"
+    if run["config"]["evaluate"].get("censoring") != "weights":
+        return (
+            f"{lost} are left out there. Whoever had it early is kept and whoever was lost early is not, so that observed risks are too "
+            "high where many are lost."
+        )
+    return (
+        f"{lost} count nothing there, and others weigh more in their place: by the inverse of the chance of being under observation that "
+        "long, estimated on the training patients of each fold. Loss, comparators, recalibration, thresholds, measures and curves use "
+        "these weights; counts of patients and pictures of where predictions lie do not. It holds if being lost has nothing to do with "
+        "the risk; intervals take the weights as given."
+    )
 
 
 def size_words(content: dict, task: str) -> str:

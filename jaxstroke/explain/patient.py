@@ -9,6 +9,7 @@ import numpy as np
 from jaxstroke import config as settings
 from jaxstroke.cohort.dicom import Rules
 from jaxstroke.cohort.readers import ReadError, read_image
+from jaxstroke.evaluation import wording
 from jaxstroke.explain import choice, faithfulness, files, page
 from jaxstroke.preprocess import inverse, records
 
@@ -134,6 +135,8 @@ def heads_of(config, asked, unit) -> list[page.Head]:
 def outcome_words(outcome: tuple, level: str) -> str:
     """What a probability is of, as `mrs > 2`; level: of an ordinal task, from 1 on."""
     column, rule, value = outcome
+    if rule == "within":
+        return wording.horizon_words(column, value)
     if rule != "ordinal":
         return f"{column} {rule} {value}"
     return f"{column} {'>=' if value[0] <= value[-1] else '<'} {value[int(level) - 1]}"

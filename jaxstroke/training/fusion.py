@@ -55,11 +55,13 @@ def headline(config, schema) -> str:
 
 
 def fit(
-    config, found: list[Rule], modules: Modules, labels: dict[str, np.ndarray], priors: dict[str, np.ndarray], rows: np.ndarray
-) -> dict:
+    config, found: list[Rule], modules: Modules, labels: dict[str, np.ndarray], priors: dict[str, np.ndarray], rows: np.ndarray,
+    weights: dict | None = None,
+) -> dict:  # fmt: skip
     """Numbers of every rule, as plain json: {rule: {task: [numbers of each cut]}}.
 
     labels: {task: n} with NaN where unknown. priors: {task: k}, for patients without any module. rows: those to fit on.
+    weights: {task: n or None}, what rows count, default 1.
     """
     numbers = {"priors": {task: np.asarray(value).tolist() for task, value in priors.items()}}
     medians = [float(np.median(part[known > 0])) if (known > 0).any() else 0.0 for part, known in columns_of(modules, rows)]
@@ -71,7 +73,8 @@ def fit(
         for task, label in labels.items():
             known = rows[~np.isnan(label[rows])]
             cuts = range(modules.logits[task].shape[-1])
-            numbers[rule.name][task] = [fit_cut(config, rule, modules, numbers, task, cut, label, known) for cut in cuts]
+            fitted = [fit_cut(config, rule, modules, numbers, task, cut, label, known, (weights or {}).get(task)) for cut in cuts]
+            numbers[rule.name][task] = fitted
     return numbers
 
 
@@ -79,13 +82,15 @@ def columns_of(modules: Modules, rows: np.ndarray):
     return zip(modules.clinical[rows].T, modules.clinical_mask[rows].T, strict=True)
 
 
-def fit_cut(config, rule: Rule, modules: Modules, numbers: dict, task: str, cut: int, label: np.ndarray, rows: np.ndarray) -> dict | None:
+def fit_cut(
+    config, rule: Rule, modules: Modules, numbers: dict, task: str, cut: int, label: np.ndarray, rows: np.ndarray, weight: np.ndarray | None
+) -> dict | None:
     """Logistic coefficients of one cut-off, None where the rows hold one class only."""
     reached = (label > cut).astype(np.float64)
     if len(np.unique(reached[rows])) < 2:
         return None
     values, mask = inputs(config, rule, modules, numbers, task, cut)
-    return comparators.fit(values, mask, reached, rows, config.model.fusion_penalty)
+    return comparators.fit(values, mask, reached, rows, config.model.fusion_penalty, weight)
 
 
 def inputs(config, rule: Rule, modules: Modules, numbers: dict, task: str, cut: int) -> tuple[np.ndarray, np.ndarray]:

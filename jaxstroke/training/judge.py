@@ -9,7 +9,7 @@ from jaxstroke import hosts, terminal
 from jaxstroke import workdir as work
 from jaxstroke.evaluation import calibration, predictions
 from jaxstroke.preprocess import clinical
-from jaxstroke.training import runs, scores
+from jaxstroke.training import losses, runs, scores
 from jaxstroke.training.engine import Engine, finished_runs
 
 
@@ -31,8 +31,8 @@ def judge(engine: Engine, config, todo: list[runs.Run], numbers: dict[str, dict]
         fitted = fit_fold(config, loaded, outer, inner, numbers, said)
         for split, rows, numbers_of_split in (("val", outer.val, fitted["val"]), ("test", outer.held, fitted["test"])):
             found = scores.score(config, loaded.schema, said(outer, rows), numbers_of_split) + columns(loaded, rows, config)
-            blocks += [block for one in found for block in frames(config, loaded, one, rows, outer, split)]
-        kept["runs"][outer.id] = {name: np.asarray(value).tolist() for name, value in numbers[outer.id].items()}
+            blocks += [block for one in found for block in frames(config, loaded, one, rows, outer, split, numbers[outer.id])]
+        kept["runs"][outer.id] = runs.kept(numbers[outer.id])
         kept["fold"][outer.id] = fitted["test"]
         line.advance()
     line.close()
@@ -54,12 +54,19 @@ def fit_fold(config, loaded, outer: runs.Run, inner: list[runs.Run], numbers: di
     known = scores.Patients(modules, {}, None if loaded.volume_ml is None else loaded.volume_ml[rows])
     labels = {task: label_of(loaded, task)[rows] for task in config.loss}
     priors = {task: numbers[outer.id][f"prior/{task}"] for task in config.loss}
+    weights = {task: weights_of(numbers[outer.id], task, rows) for task in config.loss}
     training = np.flatnonzero(np.isin(rows, outer.train))
     both = np.arange(len(rows))
     return {
-        split: scores.fit(config, loaded.schema, out_of_fold, known, labels, priors, part)
+        split: scores.fit(config, loaded.schema, out_of_fold, known, labels, priors, part, weights)
         for split, part in (("val", training), ("test", both))
     }
+
+
+def weights_of(numbers: dict[str, np.ndarray], task: str, rows: np.ndarray) -> np.ndarray | None:
+    """What rows of the cohort count for a task by a run's numbers; None where all count alike."""
+    every = numbers.get(f"{losses.ROW_WEIGHT}{task}")
+    return None if every is None else every[rows].astype(np.float64)
 
 
 def label_of(loaded, task: str) -> np.ndarray:
@@ -84,14 +91,15 @@ def columns(loaded, rows: np.ndarray, config) -> list[scores.Score]:
     return found
 
 
-def frames(config, loaded, one: scores.Score, rows: np.ndarray, run: runs.Run, split: str) -> list[pd.DataFrame]:
-    """A model's rows of `predictions.csv` on one task: one block, or one a cut-off of an ordinal task."""
+def frames(config, loaded, one: scores.Score, rows: np.ndarray, run: runs.Run, split: str, numbers: dict) -> list[pd.DataFrame]:
+    """A model's rows of `predictions.csv` on one task: one block, or one a cut-off of an ordinal task. numbers: of the run."""
     ordinal = config.cohort.outcomes[one.task][1] == "ordinal"
     found = []
     for cut in range(one.probability.shape[1]):
         # Modules and columns say nothing of patients without them; a network that has diverged must not lose patients silently.
         known = np.isfinite(one.probability[:, cut]) | (not one.model.startswith(("module:", "column:")))
         chosen = rows[known]
+        weight = weights_of(numbers, one.task, chosen)
         found.append(
             predictions.block(
                 [loaded.units[row].patient for row in chosen],
@@ -105,6 +113,7 @@ def frames(config, loaded, one: scores.Score, rows: np.ndarray, run: runs.Run, s
                 task=one.task,
                 model=one.model,
                 class_=str(cut + 1) if ordinal else "",
+                weight=1.0 if weight is None else weight,
                 missing=[missing_of(config, loaded, row) for row in chosen],
                 score=True if one.ranks else None,
             )

@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+ROW_WEIGHT = "row_weight/"  # of `runs.fitted`: what the cohort's rows count for a task, `n`; most tasks and all new patients have none
+
 
 def binary(logits: jax.Array, label: jax.Array, class_weight: jax.Array) -> tuple[jax.Array, jax.Array]:
     """`b 1, b, 2 -> b, b`: cross-entropy and the weight of the row's class."""
@@ -21,9 +23,11 @@ def ordinal(logits: jax.Array, label: jax.Array, class_weight: jax.Array) -> tup
 LOSSES = {"binary": binary, "ordinal": ordinal}
 
 
-def row_weights(batch: dict, task: str, present: jax.Array) -> jax.Array:
-    """`b`: 1 where the row is real, its label known and the part's image there."""
-    return batch["weight"] * batch[f"label_mask/{task}"] * present
+def row_weights(batch: dict, fitted: dict, task: str, present: jax.Array) -> jax.Array:
+    """`b`: 1 where the row is real, its label known and the part's image there; times the run's own weight of the row where it has one."""
+    known = batch["weight"] * batch[f"label_mask/{task}"] * present
+    own = fitted.get(f"{ROW_WEIGHT}{task}")
+    return known if own is None else known * own[jnp.maximum(batch["row"], 0)]
 
 
 def parts_of(outputs: dict, joint: bool) -> dict[str, dict]:
@@ -44,12 +48,12 @@ def terms(outputs: dict, batch: dict, fitted: dict, loss, joint: bool) -> dict[s
         for task in loss:
             kind = LOSSES[loss[task].kind]
             each, class_weight = kind(values["logits"][task], batch[f"label/{task}"], fitted[f"class_weight/{task}"])
-            weight = row_weights(batch, task, values["present"]) * class_weight
+            weight = row_weights(batch, fitted, task, values["present"]) * class_weight
             found[f"{part}/{task}"] = (loss[task].weight * (weight * each).sum(), weight.sum())
     return found
 
 
-def recalls(outputs: dict, batch: dict, task: str, joint: bool) -> dict[str, tuple[jax.Array, jax.Array]]:
+def recalls(outputs: dict, batch: dict, fitted: dict, task: str, joint: bool) -> dict[str, tuple[jax.Array, jax.Array]]:
     """`{part: (right, all)}`, each `levels`: rows of every true level (0 and 1 of a binary task), and those of them predicted right.
 
     The predicted level is the number of logits above 0, as the haemorrhage paper decodes it.
@@ -58,7 +62,7 @@ def recalls(outputs: dict, batch: dict, task: str, joint: bool) -> dict[str, tup
     for part, values in parts_of(outputs, joint).items():
         logits = values["logits"][task]
         levels = jnp.arange(logits.shape[-1] + 1)
-        true = (batch[f"label/{task}"][:, None] == levels) * row_weights(batch, task, values["present"])[:, None]
+        true = (batch[f"label/{task}"][:, None] == levels) * row_weights(batch, fitted, task, values["present"])[:, None]
         predicted = (logits > 0).sum(-1)[:, None] == levels
         found[part] = ((true * predicted).sum(0), true.sum(0))
     return found

@@ -65,7 +65,9 @@ def make_ready(config, workdir: epath.Path, begin: Begin | None = None, names: t
     hosts.check_same(hashes)
     loaded = load.load(config, cohort, prepared)
     todo = runs.make_runs(config, folds, loaded.index)
-    numbers = {run.id: runs.fitted(run, loaded.schema, loaded.arrays, config) for run in todo}
+    follow_up = runs.followed(config, loaded.units)
+    numbers = {run.id: runs.fitted(run, loaded.schema, loaded.arrays, config, follow_up) for run in todo}
+    runs.warn_of_caps(numbers, follow_up)
     engine = engines.build(config, loaded.arrays, numbers[todo[0].id], loaded.stored, begin)
     if hosts.first():
         summary.write(config, cohort, loaded, drift.inputs(config, loaded, prepared), workdir)

@@ -102,7 +102,7 @@ def score_new(config, workdir: epath.Path, kept: dict, loaded: load.Loaded, spli
         run = run_of(run_id)
         found = scores.score(config, loaded.schema, patients, kept["fold"][run_id])
         for one in found + (judge.columns(loaded, rows, config) if split == "external" else []):
-            blocks += judge.frames(config, loaded, one, rows, run, split)
+            blocks += judge.frames(config, loaded, one, rows, run, split, numbers[run_id])
     finished.close()
     return pd.concat(blocks, ignore_index=True)
 

@@ -1,12 +1,17 @@
 """A run is (repeat, fold, inner, seed): the unit of training. Its rows, and the numbers fitted on its training rows."""
 
+import logging
 from dataclasses import dataclass
 
 import numpy as np
 
+from jaxstroke.cohort import censoring
 from jaxstroke.feed import plan
 from jaxstroke.preprocess import clinical
 from jaxstroke.training import published
+from jaxstroke.training.losses import ROW_WEIGHT
+
+logger = logging.getLogger("jaxstroke")
 
 
 @dataclass(frozen=True)
@@ -59,19 +64,37 @@ def labels_of(run: Run, arrays: dict[str, np.ndarray], task: str) -> np.ndarray:
     return np.where(known, arrays[f"label/{task}"][run.train], np.nan)
 
 
-def fitted(run: Run, schema: clinical.Schema, arrays: dict[str, np.ndarray], config) -> dict[str, np.ndarray]:
-    """Numbers the step needs that were fitted on this run's training rows only: imputation, scaling, class weights, priors, updates."""
+def followed(config, units) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """{task: (days, whether the event ended them)} of the cohort's units, of tasks whose rows are weighted for those who were lost."""
+    weighted = config.evaluate.censoring == "weights"
+    tasks = [task for task in config.loss if weighted and config.cohort.outcomes[task][1] == "within"]
+    return {task: censoring.follow_up(units, task) for task in tasks}
+
+
+def fitted(
+    run: Run, schema: clinical.Schema, arrays: dict[str, np.ndarray], config, follow_up: dict | None = None
+) -> dict[str, np.ndarray]:
+    """Numbers the step needs that were fitted on this run's training rows only: imputation, scaling, class weights, priors, updates.
+
+    follow_up: of `followed`; those tasks get `row_weight/<task>`, `n` weights of the cohort's rows: how many are lost when is learned from
+    the run's training and validation rows alone. Class weights count patients as they are; the logits' shift undoes them all the same.
+    """
     numbers = {}
     columns = clinical.fit(schema, arrays["clinical"], arrays["clinical_mask"], run.train, config.model.scaling)
     numbers |= {f"clinical_{name}": np.asarray(value, np.float32) for name, value in columns.items()}
     for task in config.loss:
-        labels = labels_of(run, arrays, task)
-        labels = labels[~np.isnan(labels)]
+        labels, weight = labels_of(run, arrays, task), np.ones(len(run.train))
+        known = ~np.isnan(labels)
         rule, value = config.cohort.outcomes[task][1:]
+        if task in (follow_up or {}):
+            every = censoring.row_weights(*follow_up[task], value[2], np.concatenate([run.train, run.val]))
+            numbers[f"{ROW_WEIGHT}{task}"] = every.astype(np.float32)
+            weight = every[run.train]
         cuts = np.arange(len(value)) if rule == "ordinal" else np.zeros(1)
-        numbers[f"prior/{task}"] = ((labels[:, None] > cuts).sum(0) + 0.5).astype(np.float32) / (len(labels) + 1)
-        numbers[f"class_weight/{task}"] = class_weights(labels, config.train.imbalance, rule)
-        numbers[f"logit_shift/{task}"] = prior_shift(run, arrays, config, task, cuts)
+        above = weight[known] @ (labels[known, None] > cuts)
+        numbers[f"prior/{task}"] = (above + 0.5).astype(np.float32) / (float(weight[known].sum()) + 1)
+        numbers[f"class_weight/{task}"] = class_weights(labels[known], config.train.imbalance, rule)
+        numbers[f"logit_shift/{task}"] = prior_shift(run, arrays, config, task, cuts, weight)
     steps = len(epoch_rows(run, 0, arrays, config))
     numbers["total_steps"] = np.asarray(steps * config.train.epochs, np.int32)
     return numbers
@@ -85,8 +108,8 @@ def class_weights(labels: np.ndarray, imbalance: str, rule: str) -> np.ndarray:
     return (len(labels) / (2 * counts)).astype(np.float32)
 
 
-def prior_shift(run: Run, arrays: dict[str, np.ndarray], config, task: str, cuts: np.ndarray) -> np.ndarray:
-    """`k`: what a task's logits must be moved by, since training saw another prevalence than the patients have.
+def prior_shift(run: Run, arrays: dict[str, np.ndarray], config, task: str, cuts: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """`k`: what a task's logits must be moved by, since training saw another prevalence than the patients have. weight: of training rows.
 
     Class weights balance every binary task by itself; oversampling balances the primary one, and moves the others with it.
     """
@@ -98,7 +121,7 @@ def prior_shift(run: Run, arrays: dict[str, np.ndarray], config, task: str, cuts
     seen = plan.frequencies(balanced)
     known = ~np.isnan(labels)
     above = labels[known, None] > cuts
-    shift = log_odds(above, np.ones(len(above))) - log_odds(above, seen[known])
+    shift = log_odds(above, weight[known]) - log_odds(above, (weight * seen)[known])
     return np.where(np.isfinite(shift), shift, 0.0).astype(np.float32)
 
 
@@ -106,6 +129,22 @@ def log_odds(above: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """`n k, n -> k`; infinite or NaN where all rows are on one side."""
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.log(weights @ above) - np.log(weights @ ~above)
+
+
+def kept(numbers: dict[str, np.ndarray]) -> dict:
+    """What of `fitted` scores new patients, as json."""
+    return {name: np.asarray(value).tolist() for name, value in numbers.items() if not name.startswith(ROW_WEIGHT)}
+
+
+def warn_of_caps(numbers: dict[str, dict[str, np.ndarray]], tasks):
+    """Say for how many patients the largest weight stands in that is taken, in any run. numbers: `fitted` of each; tasks: weighted ones."""
+    for task in tasks:
+        count = int(np.any([censoring.capped(one[f"{ROW_WEIGHT}{task}"]) for one in numbers.values()], 0).sum())
+        if count:
+            logger.warning(
+                "%s: the weights of %d patients are capped at %g: few were followed as long; a shorter horizon would be safer",
+                task, count, 1 / censoring.LEAST,
+            )  # fmt: skip
 
 
 def epoch_rows(run: Run, epoch: int, arrays: dict[str, np.ndarray], config) -> np.ndarray:

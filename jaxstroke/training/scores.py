@@ -57,21 +57,29 @@ def joined(parts: list[Patients]) -> Patients:
 
 
 def fit(
-    config, schema, out_of_fold: Patients | None, known: Patients, labels: dict[str, np.ndarray], priors: dict, rows: np.ndarray
+    config,
+    schema,
+    out_of_fold: Patients | None,
+    known: Patients,
+    labels: dict[str, np.ndarray],
+    priors: dict,
+    rows: np.ndarray,
+    weights: dict,
 ) -> dict:
     """Numbers of fusion and comparators fitted on some rows, as json.
 
     known: the outer training patients; out_of_fold: the same ones with logits of inner networks that had not seen them, or None without
     inner folds (then only rules without coefficients are made). labels: {task: n}, NaN unknown. rows: indices to fit on.
+    weights: {task: n or None}, what rows count.
     """
     numbers = {"comparators": {}}
     if config.train.stages == "two" and config.model.fusion != "none":
         modules = (out_of_fold or known).modules
-        numbers["fusion"] = fusion.fit(config, fusion.rules(config, schema), modules, labels, priors, rows)
+        numbers["fusion"] = fusion.fit(config, fusion.rules(config, schema), modules, labels, priors, rows, weights)
     for task, label in labels.items():
         for name, values, mask in comparator_inputs(config, schema, known, task):
             fitted = [
-                comparators.fit(values, mask, cut_label(label, cut), rows, config.evaluate.comparators.penalty)
+                comparators.fit(values, mask, cut_label(label, cut), rows, config.evaluate.comparators.penalty, weights[task])
                 for cut in cuts(priors, task)
             ]
             numbers["comparators"].setdefault(name, {})[task] = fitted

@@ -27,13 +27,19 @@ def write(config, cohort: Cohort, loaded, inputs: dict, workdir: epath.Path):
 
 
 def summary(config, cohort: Cohort, loaded) -> dict:
-    """{"flow": [[text, n], ...], "missing": {name: n}, "n": units, "characteristics": [...]}."""
+    """{"flow": [[text, n], ...], "notes": the same, "missing": {name: n}, "n": units, "characteristics": [...]}."""
     arrays = loaded.arrays
     missing = {name: int((~arrays[f"images_mask/{name}"].any(1)).sum()) for name in settings.image_names(config)}
     known = arrays["clinical_mask"][:, list(loaded.schema.first)]
     missing |= dict(zip(loaded.schema.variables, (len(known) - known.sum(0)).astype(int).tolist(), strict=True))
-    flow = [list(line) for line in cohort.flow]
-    return {"flow": flow, "missing": missing, "n": len(cohort.units), "characteristics": characteristics(config, loaded.units)}
+    flow, notes = ([list(line) for line in lines] for lines in (cohort.flow, cohort.notes))
+    return {
+        "flow": flow,
+        "notes": notes,
+        "missing": missing,
+        "n": len(cohort.units),
+        "characteristics": characteristics(config, loaded.units),
+    }
 
 
 def characteristics(config, units: tuple[Unit, ...]) -> list[dict]:

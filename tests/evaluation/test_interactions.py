@@ -91,7 +91,7 @@ def test_p_is_uniform_without_a_difference():
             fold, score = random.permutation(200) % 5, signal + 0.5 * random.normal(size=200)
             for number, parts in enumerate(groups.values()):
                 rows = [place[(fold == one) & (group == number)] for one in range(5)]
-                parts[""] += [Part(repeat, 0, one, r, r, score[r], label[r], label[r]) for one, r in enumerate(rows)]
+                parts[""] += [Part(repeat, 0, one, r, r, score[r], label[r], label[r], np.ones(len(r))) for one, r in enumerate(rows)]
         p_values.append(interactions.compared(groups, 200)["p"])
     assert np.mean(np.array(p_values) < 0.05) == pytest.approx(0.05, abs=0.04)
     assert np.mean(np.array(p_values) < 0.5) == pytest.approx(0.5, abs=0.09) and np.mean(p_values) == pytest.approx(0.5, abs=0.06)
