@@ -1,7 +1,7 @@
 """Every config key with its default and unit. A file in `configs/` starts from `base()` and states what its paper changes.
 
-Sections: cohort, images, clinical, split, model, loss, optimizer, train, evaluate, device, explain, benchmark, variants. No key is optional and
-none is added elsewhere: a misspelt `--config.x.y` is an error that names the nearest key.
+Sections: cohort, images, clinical, split, model, loss, optimizer, train, evaluate, device, explain, benchmark, variants. No key is optional
+and none is added elsewhere: a misspelt `--config.x.y` is an error that names the nearest key.
 """
 
 from ml_collections import ConfigDict

@@ -31,7 +31,7 @@ def define(argv: list[str]) -> flags.FlagValues:
     values = flags.FlagValues()
     flags.DEFINE_string("workdir", None, "Folder of this run; made if absent.", flag_values=values)
     flags.DEFINE_string("mode", "train", f"What to do: {', '.join(MODES)}.", flag_values=values)
-    flags.DEFINE_string("cohort", "", "predict, explain: a table of new patients.", flag_values=values)
+    flags.DEFINE_string("cohort", "", "predict, explain: a table of new patients; evaluate: with outcomes.", flag_values=values)
     flags.DEFINE_string(
         "output", "", "predict: where to write predictions, default WORKDIR/external/.../predictions.csv.", flag_values=values
     )
@@ -74,8 +74,8 @@ def parse(argv: list[str]) -> flags.FlagValues:
         raise InputError("--workdir is missing: name a folder for this run, such as --workdir runs/demo")
     if values.output and values.mode != "predict":
         raise InputError("--output goes with --mode predict")
-    if values.cohort and values.mode not in ("predict", "explain"):
-        raise InputError("--cohort goes with --mode predict and explain")
+    if values.cohort and values.mode not in ("predict", "explain", "evaluate"):
+        raise InputError("--cohort goes with --mode predict, explain and evaluate")
     if values.mode != "benchmark" and values.profile:
         raise InputError("--profile goes with --mode benchmark")
     if "config" not in values:
@@ -131,7 +131,7 @@ def run(argv: list[str]) -> int:
     from jaxstroke.compare import mode as study
     from jaxstroke.explain import mode as explain
     from jaxstroke.interop import init_from
-    from jaxstroke.training import modes, predict
+    from jaxstroke.training import external, modes, predict
 
     if values.mode == "prepare":
         modes.prepare_only(config, workdir)
@@ -140,6 +140,8 @@ def run(argv: list[str]) -> int:
         logger.info("%s", compilations.count())
     elif values.mode == "compare":
         study.compare(config, workdir, Stop())
+    elif values.mode == "evaluate" and values.cohort:
+        external.validate(config, workdir, values.cohort)
     elif values.mode == "evaluate":
         modes.evaluate(config, workdir)
     elif values.mode == "predict":

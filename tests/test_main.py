@@ -274,3 +274,43 @@ def test_missing_flags_say_what_to_give(tmp_path, capsys):
 
 def test_predict_needs_new_patients(trained, capsys):
     assert "--cohort" in refused(capsys, f"--workdir={trained}", "--mode=predict")
+
+
+def external_table(own_cohort, tmp_path) -> pathlib.Path:
+    """The own cohort as patients of elsewhere: other ids but one, older, one without outcome."""
+
+    def change(frame):
+        frame["patient_id"] = ["000", *(f"x{number}" for number in range(1, len(frame)))]
+        frame["age"] = (frame["age"].astype(float) + 15).astype(str)
+        frame.loc[7, "mrs"] = ""
+        return frame
+
+    return changed(own_cohort, tmp_path, change)
+
+
+def test_external_validation(trained, own_cohort, tmp_path):
+    """The same probabilities as predict gives, judged; thresholds from training; older patients are marked; report mode repeats it."""
+    table, output = external_table(own_cohort, tmp_path), tmp_path / "new.csv"
+    assert main.main(["main", f"--workdir={trained}", "--mode=evaluate", f"--cohort={table}"]) == 0
+    (path,) = (trained / "external").glob("*/external.json")
+    folder, text = path.parent, {"patient_id": str, "class": str}
+    judged = pd.read_csv(folder / "predictions.csv", dtype=text, keep_default_na=False)
+    assert set(judged["split"]) == {"external"} and "x7" not in set(judged["patient_id"]) and judged["patient_id"].nunique() == 23
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics["split"] == "external" and metrics["tasks"]["poor"]["n"] == 23
+    assert [line["fold"] for line in metrics["tasks"]["poor"]["thresholds"]] == [-1]
+    page = (folder / "report.html").read_text()
+    assert "External validation" in page and "fewer than 5 of them have ids that were in the training cohort" in page
+    age = page[page.index('<tr class="main"><th scope="row" class="words">age</th>') :]
+    assert ">61.5 (6.9)<" in age[:200] and ">76.7 (7.0)<" in age[:200]
+    assert json.loads((trained / "metrics.json").read_text())["split"] == "test"  # the trained run's own stays
+
+    assert main.main(["main", f"--workdir={trained}", "--mode=predict", f"--cohort={table}", f"--output={output}"]) == 0
+    new = pd.read_csv(output, dtype=text, keep_default_na=False).merge(judged, on=["patient_id", "task", "class", "model"])
+    assert len(new) == len(judged)
+    np.testing.assert_allclose(new["probability_x"].astype(float), new["probability_y"].astype(float), rtol=1e-6)
+
+
+def test_external_patients_need_outcomes(trained, own_cohort, tmp_path, capsys):
+    table = changed(own_cohort, tmp_path, lambda frame: frame.drop(columns="mrs"))
+    assert "'mrs'" in refused(capsys, f"--workdir={trained}", "--mode=evaluate", f"--cohort={table}")

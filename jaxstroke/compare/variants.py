@@ -8,7 +8,7 @@ from jaxstroke import check, config_json, ranges
 from jaxstroke.errors import InputError, nearest
 
 BASE = "base"  # the config itself, where no variant is without a change
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}")
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]{0,99}")
 TAKEN = ("network", "clinical_logistic", "clinical_volume_logistic")  # models of the reference's own report
 SHARED = ("cohort", "images", "clinical", "split", "variants")  # sections that make patients, records and folds: the same for all
 
@@ -31,7 +31,7 @@ def configs(config) -> dict[str, ConfigDict]:
 def flattened(name: str, section, config) -> dict[str, object]:
     """{dotted key: value} of a variant; a section with the user's own names stays one value."""
     if not NAME.fullmatch(name) or name in TAKEN:
-        raise InputError(f"config.variants: '{name}' is no name for a variant: use letters, digits and _ . + -, and none of {TAKEN}")
+        raise InputError(f"config.variants: '{name}' is no name for a variant: use letters, digits and _ + -, and none of {TAKEN}")
     return dict(leaves(name, section, config, ""))
 
 

@@ -35,7 +35,7 @@ def overall(found: dict[str, tuple[float, np.ndarray]]) -> tuple[float, np.ndarr
 
 
 def compare_all(task: Task, aucs: dict, drawn: np.ndarray, first: str = "network") -> list[dict]:
-    """One model against every other of the task, on the units both have, in the same resamples.
+    """One model against every other of the task, on the units both have, in the same resamples. `p_holm`: they are one family.
 
     Where a study's first variant lacks the task, its place is taken by the first that has it; a missing network is replaced by nothing.
     """
@@ -43,7 +43,9 @@ def compare_all(task: Task, aucs: dict, drawn: np.ndarray, first: str = "network
         if first == "network":
             return []
         first = next(iter(task.models))
-    return [compare(task, first, model, aucs, drawn) for model in task.models if model != first]
+    lines = [compare(task, first, model, aucs, drawn) for model in task.models if model != first]
+    adjusted = delong.holm([line["p_delong"] for line in lines])
+    return [line | {"p_holm": p} for line, p in zip(lines, adjusted, strict=True)]
 
 
 def compare(task: Task, name_a: str, name_b: str, aucs: dict, drawn: np.ndarray) -> dict:

@@ -64,6 +64,33 @@ def counted(drawn: np.ndarray, rows: np.ndarray, weight: np.ndarray | None) -> n
     return drawn if weight is None or (weight == 1).all() else drawn * weight[rows, None].astype(np.float32)
 
 
+def resampled_sensitivity(
+    score: np.ndarray, label: np.ndarray, patient: np.ndarray, drawn: np.ndarray, rates: np.ndarray, weight: np.ndarray | None = None
+) -> np.ndarray:
+    """`c resamples`: the sensitivity of n rows, as `curves.roc` reads it, at c false positive rates that every resample has of its own.
+
+    rates: c resamples. weight: n, default 1. NaN where a resample lacks a class.
+    """
+    order = np.argsort(-score, kind="stable")
+    last = np.flatnonzero(np.append(score[order][1:] != score[order][:-1], True))  # equal scores are called together
+    positive = (np.asarray(label) > 0.5)[order][:, None]
+    found = np.empty(rates.shape)
+    for start, stop in blocks(len(score), drawn.shape[1]):
+        often = counted(drawn[patient[order], start:stop], order, weight).astype(np.float64)
+        hits, alarms = (np.vstack([np.zeros(stop - start), np.cumsum(often * side, 0)[last]]) for side in (positive, ~positive))
+        undefined = (hits[-1] == 0) | (alarms[-1] == 0)
+        hits, alarms = hits / np.where(undefined, 1, hits[-1]), alarms / np.where(undefined, 1, alarms[-1])
+        every = np.arange(stop - start)
+        for place, wanted in enumerate(rates[:, start:stop]):
+            low = np.maximum((alarms <= wanted).sum(0) - 1, 0)
+            high = np.minimum(low + 1, len(alarms) - 1)
+            width = alarms[high, every] - alarms[low, every]
+            share = np.divide(wanted - alarms[low, every], width, out=np.zeros(stop - start), where=width > 0)
+            risen = hits[low, every] + share * (hits[high, every] - hits[low, every])
+            found[place, start:stop] = np.where(undefined, np.nan, risen)
+    return found
+
+
 def interval(values: np.ndarray) -> list[float] | None:
     """[low, high] of the 95 % percentile interval; None where under half of the resamples are defined."""
     defined = values[np.isfinite(values)]

@@ -90,6 +90,12 @@ def decisions(frame: pd.DataFrame) -> dict:
     return found
 
 
+def given(thresholds: dict[str, dict[str, float]]) -> dict:
+    """{model: {task: threshold}} in the form of `decisions`, for the one ensemble that `predict` makes."""
+    line = {"repeat": 0, "fold": -1, "seed": -1, "intercept": None, "slope": None}
+    return {model: {task: [line | {"threshold": value}] for task, value in tasks.items()} for model, tasks in thresholds.items()}
+
+
 def add_recalibrated(frame: pd.DataFrame) -> pd.DataFrame:
     """The frame with `recalibrated` filled where the (model, task, repeat, fold, seed) has labelled val rows; the rest as it was."""
     return apply_decisions(frame, decisions(frame))

@@ -12,7 +12,7 @@ from etils import epath
 from jaxstroke.errors import InputError
 from jaxstroke.evaluation import metrics, report, story, wording
 from jaxstroke.evaluation.delong import holm
-from jaxstroke.evaluation.wording import p_words, show
+from jaxstroke.evaluation.wording import show
 
 BESIDE = ("clinical_logistic", "clinical_volume_logistic")  # of the first variant: what any network must beat
 COLUMNS = (
@@ -88,10 +88,9 @@ def table(content: dict) -> list[dict]:
 def tell(content: dict, run: dict) -> dict:
     """Everything the page reads."""
     tasks = [story.task_story(content, task) for task in wording.task_order(content, run)]
-    adjusted = {(line["task"], line["b"]): line.get("p_holm") for line in content["paired"]}
     for task in tasks:
         for rows in (task["rows"], task["paired"]["rows"]):
-            rows[:] = [row | {"holm": p_words(adjusted.get((task["name"], row["model"])))} for row in rows if "column:" not in row["model"]]
+            rows[:] = [row for row in rows if "column:" not in row["model"]]
     primary = tasks[0]
     return {
         "title": run["config"]["model"]["name"], "primary": primary["name"], "outcome": wording.outcome_words(run, primary["name"]),
@@ -134,10 +133,7 @@ def console_table(content: dict) -> str:
     """The primary task's rows as aligned text for a terminal."""
     task = content["primary"]
     rows = [("variant", "AUC", "95 % interval", "minus first's", "95 % interval", "p", "p Holm")]
-    adjusted = {line["b"]: line.get("p_holm") for line in content["paired"] if line["task"] == task}
     for row in story.model_rows(content, task):
         if not row["model"].startswith("column:"):
-            rows.append(
-                (row["name"], row["auc"], row["ci95"], row["against"], row["against_ci95"], row["p"], p_words(adjusted.get(row["model"])))
-            )
+            rows.append(tuple(row[key] for key in ("name", "auc", "ci95", "against", "against_ci95", "p", "p_holm")))
     return "\n".join([f"{task}: {wording.size_words(content, task)}", *report.aligned(rows)])

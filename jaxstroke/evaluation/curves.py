@@ -6,29 +6,29 @@ import numpy as np
 
 from jaxstroke.evaluation import calibration, weighting
 from jaxstroke.evaluation.auc import number
-from jaxstroke.evaluation.metrics import confusion, rates_of
 from jaxstroke.evaluation.parts import Part, averaged, mean_defined, pooled
+from jaxstroke.evaluation.rates import confusion, rates_of
 from jaxstroke.evaluation.subgroups import FEWEST
 
 GRID = np.linspace(0, 1, 101)
 THRESHOLDS = np.linspace(0.02, 0.9, 45)
 
 
-def mean_roc(parts: list[Part]) -> np.ndarray:
-    """101: sensitivity at the false positive rates `GRID`, averaged as the AUC is: over folds, then repeats (Fawcett 2006)."""
-    return averaged(parts, roc)
+def mean_roc(parts: list[Part], at: np.ndarray = GRID) -> np.ndarray:
+    """g: sensitivity at g false positive rates, averaged as the AUC is: over folds, then repeats (Fawcett 2006)."""
+    return averaged(parts, lambda part: roc(part, at))
 
 
-def roc(part: Part) -> np.ndarray:
-    """101: one fold's sensitivity at `GRID`, straight between its points; NaN where one class is absent."""
+def roc(part: Part, at: np.ndarray = GRID) -> np.ndarray:
+    """g: one fold's sensitivity at g false positive rates, straight between its points; NaN where one class is absent."""
     positive = part.label > 0.5
     if not positive.any() or positive.all():
-        return np.full(len(GRID), np.nan)
+        return np.full(len(at), np.nan)
     order = np.argsort(-part.score, kind="stable")
     last = np.append(part.score[order][1:] != part.score[order][:-1], True)
     hits, alarms = (np.cumsum((side * part.weight)[order])[last] for side in (positive, ~positive))
     # Of several points at one rate np.interp takes the last: the upper end of a vertical stretch.
-    return np.interp(GRID, np.append(0, alarms) / alarms[-1], np.append(0, hits) / hits[-1])
+    return np.interp(at, np.append(0, alarms) / alarms[-1], np.append(0, hits) / hits[-1])
 
 
 def calibration_groups(parts: list[Part], column: str, count: int | None = None) -> list[dict]:
@@ -112,7 +112,7 @@ def operating_points(parts: list[Part], column: str, at: tuple[float, ...]) -> l
     return found
 
 
-def wilson(share: float, n: float, z: float = 1.959964) -> tuple[float, float]:
+def wilson(share: float, n: float, z: float = 1.959963984540054) -> tuple[float, float]:
     """Wilson's interval of a share of n (Wilson 1927)."""
     centre = (share + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))

@@ -71,11 +71,15 @@ def compare(first: np.ndarray, second: np.ndarray, label: np.ndarray) -> dict[st
     return {"auc_difference": float(a - b), "variance": variance, "p": p_value(float(a - b), variance)}
 
 
-def holm(values: list[float | None]) -> list[float | None]:
-    """p values adjusted for their number by Holm 1979 (Scand J Stat 6:65), in the same order; None stays None and is not counted."""
-    known = [place for place, p in enumerate(values) if p is not None]
-    found, largest = list(values), 0.0
-    for rank, place in enumerate(sorted(known, key=lambda place: values[place])):
-        largest = max(largest, min(1.0, (len(known) - rank) * values[place]))
-        found[place] = largest
-    return found
+def holm(p_values: list[float | None]) -> list[float | None]:
+    """The p-values of one family of tests, adjusted so that the chance of any false finding stays below the level (Holm 1979).
+
+    None stands for a test that was not made: it stays None and does not count.
+    """
+    made = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
+    adjusted: list[float | None] = [None] * len(p_values)
+    least = 0.0
+    for rank, (p, place) in enumerate(made):
+        least = min(1.0, max(least, p * (len(made) - rank)))
+        adjusted[place] = least
+    return adjusted

@@ -7,7 +7,7 @@ sensitivity, ...) join the folds of a (repeat, seed), and are averaged over thos
 their own fold. `null` where undefined: a fold with one class is left out of the mean and counted in `skipped_folds`.
 An ordinal task is scored at each cut-off; `auc`, `auc_pooled`, `auprc` and `brier` are means over them (its Brier score is the ranked
 probability score divided by the number of cut-offs), `qwk`, `mae` and their like are of the median level: how many cut-offs have a
-probability above 0.5. `subgroups`: the network on groups of patients, see `subgroups.compute`.
+probability above 0.5. `subgroups`, `interactions`, `readers` and `agreement`: see the files of these names, the last in `readers`.
 """
 
 import math
@@ -15,11 +15,23 @@ import math
 import numpy as np
 import pandas as pd
 
-from jaxstroke.evaluation import bootstrap, calibration, delong, ordinal, predictions, subgroups, weighting
+from jaxstroke.evaluation import (
+    bootstrap,
+    calibration,
+    delong,
+    in_the_large,
+    interactions,
+    kappa,
+    ordinal,
+    predictions,
+    readers,
+    spread,
+    subgroups,
+    weighting,
+)
 from jaxstroke.evaluation.auc import auc_of, compare_all, number, overall, with_interval
 from jaxstroke.evaluation.parts import Part, Task, averaged, evaluated_split, mean_defined, pooled, tasks_of, units_of
-
-RATES = ("sensitivity", "specificity", "balanced_accuracy", "accuracy", "ppv", "npv")
+from jaxstroke.evaluation.rates import RATES, confusion, rates_of
 
 
 def compute(
@@ -29,30 +41,39 @@ def compute(
     seed: int = 0,
     groups: dict[str, dict[str, set[str]]] | None = None,
     first: str = "network",
+    thresholds: dict[str, dict[str, float]] | None = None,
 ) -> dict:
     """The content of `metrics.json`: {"models": {model: {task: numbers}}, "tasks": the network's part, "paired": [...], ...}.
 
     frame: as `predictions.read` gives it. attainable: the column whose model `column:<attainable>` is the best that could be reached.
     groups: as `subgroups.read` gives them. first: the model that all others are compared with.
+    thresholds: {model: {task: threshold}} of patients without validation rows of their own: an external validation's.
     """
     scores = predictions.rank_only(frame)
-    chosen = calibration.decisions(frame)
+    chosen = calibration.decisions(frame) if thresholds is None else calibration.given(thresholds)
     models: dict = {model: {} for model in frame["model"].unique()}
-    paired, apart = [], []
+    paired, apart, differ, read, agreement = [], [], [], [], []
     for name, task in tasks_of(frame).items():
         drawn = bootstrap.weights(task.stratum, resamples, seed)
         aucs = {model: auc_of(cuts, drawn) for model, cuts in task.models.items()}
         for model, cuts in task.models.items():
-            thresholds = chosen.get(model, {}).get(name, [])
-            models[model][name] = describe(task, cuts, aucs[model], model in scores, thresholds)
+            models[model][name] = describe(task, cuts, aucs[model], model in scores, chosen.get(model, {}).get(name, []))
+        if "network" in task.models:
+            models["network"][name]["spread"] = spread.compute(task.models["network"], drawn)
+            if evaluated_split(frame) == "external":
+                models["network"][name]["in_the_large"] = in_the_large.compute(task, "network", resamples, seed)
         add_attainable(models, task, attainable)
         paired += compare_all(task, aucs, drawn, first)
         apart += subgroups.compute(task, groups or {}, drawn, scores)
+        differ += interactions.compute(task, groups or {})
+        found = readers.calls(task, attainable)
+        read += readers.compute(task, found, drawn)
+        agreement += readers.agreement(task, found, drawn)
     models = {model: tasks for model, tasks in models.items() if tasks}
     return {
         "split": evaluated_split(frame), "bootstrap": resamples, "attainable": attainable,
         "models": models, "tasks": models.get("network", {}), "paired": paired,
-        "subgroups": apart,
+        "subgroups": apart, "interactions": differ, "readers": read, "agreement": agreement,
     }  # fmt: skip
 
 
@@ -152,24 +173,6 @@ def rates(parts: list[Part], thresholds: list[dict]) -> dict:
     return {name: number(mean_defined([one[name] for one in found])) for name in RATES}
 
 
-def confusion(called: np.ndarray, positive: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """4: how many of n are called and positive, missed, called and negative, neither; each row counts its weight."""
-    return np.array([weight[a & b].sum() for b in (positive, ~positive) for a in (called, ~called)])
-
-
-def rates_of(hit: float, missed: float, false_alarm: float, quiet: float) -> dict[str, float]:
-    """The rates of one table of counts, NaN where the denominator is 0."""
-
-    def share(part: float, rest: float) -> float:
-        return part / (part + rest) if part + rest else math.nan
-
-    sensitivity, specificity = share(hit, missed), share(quiet, false_alarm)
-    return {
-        "sensitivity": sensitivity, "specificity": specificity, "balanced_accuracy": (sensitivity + specificity) / 2,
-        "accuracy": share(hit + quiet, missed + false_alarm), "ppv": share(hit, false_alarm), "npv": share(quiet, missed),
-    }  # fmt: skip
-
-
 def ordinal_numbers(cuts: dict[str, list[Part]], found: dict, score: bool) -> dict:
     """`auc_cuts`: the AUC at each cut-off; the others tell how the median level agrees with the true one: weighted kappa, mean and root
     mean squared error, balanced accuracy over levels, uniform ordinal classification index (0 is perfect).
@@ -184,7 +187,7 @@ def ordinal_numbers(cuts: dict[str, list[Part]], found: dict, score: bool) -> di
 
 
 LEVELS = {  # of (true, predicted, number of levels)
-    "qwk": lambda true, predicted, _: ordinal.weighted_kappa(true, predicted),
+    "qwk": lambda true, predicted, levels: kappa.cohen(ordinal.confusion(true, predicted, levels), kappa.apart(np.arange(levels), 2)),
     "mae": lambda true, predicted, _: np.abs(true - predicted).mean(),
     "rmse": lambda true, predicted, _: np.sqrt(np.mean((true - predicted) ** 2)),
     "level_balanced_accuracy": lambda true, predicted, levels: ordinal.balanced_accuracy(ordinal.confusion(true, predicted, levels)),

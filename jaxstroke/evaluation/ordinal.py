@@ -7,13 +7,6 @@ import numpy as np
 BETAS = np.linspace(0.0, 1.0, 1000)  # weights of the penalty that the index is averaged over, as in the haemorrhage paper's code
 
 
-def weighted_kappa(true: np.ndarray, predicted: np.ndarray) -> float:
-    """Cohen's kappa with quadratic weights of n levels; NaN where it has no meaning (all levels equal in both)."""
-    observed = np.mean((true - predicted) ** 2)
-    expected = np.mean(true**2) + np.mean(predicted**2) - 2 * true.mean() * predicted.mean()
-    return 1 - observed / expected if expected > 0 else math.nan
-
-
 def confusion(true: np.ndarray, predicted: np.ndarray, levels: int) -> np.ndarray:
     """Counts, rows true and columns predicted."""
     found = np.zeros((levels, levels))

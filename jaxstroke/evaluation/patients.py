@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from jaxstroke.evaluation import forest
 from jaxstroke.evaluation.subgroups import FEWEST
-from jaxstroke.evaluation.wording import few, lead, share, show, span
+from jaxstroke.evaluation.wording import few, lead, p_words, share, show, span
 
 LONG = 30  # rows of a table that are shown at once
 
@@ -68,16 +68,30 @@ def missing(cohort: dict) -> dict:
 
 
 def subgroups(content: dict, task: str) -> dict:
-    """{"columns": [(column, rows)], "axis", "binary"}: the forest plot of the task's groups, all patients first; empty without groups."""
+    """{"columns": [(column, rows)], "tests": [(column, words)], "axis", "binary"}: the forest plot of the groups, all patients first.
+
+    Empty without groups.
+    """
     lines = [line for line in content["subgroups"] if line["task"] == task]
     rows = [row_of(line | {"limits": line["auc"]["ci95"], "value": line["auc"]["value"]}) for line in lines]
     if not rows:
-        return {"columns": [], "axis": "", "binary": False}
+        return {"columns": [], "tests": [], "axis": "", "binary": False}
     scale = forest.scale_of(rows, rows[0]["value"], 0.1)
     for row in rows:
         row["bar"] = forest.bar(scale, row["value"], row["limits"], "s4" if row["column"] else "s0")
     columns = [(column, list(group)) for column, group in itertools.groupby(rows, lambda row: row["column"])]
-    return {"columns": columns, "axis": forest.axis(scale), "binary": lines[0]["events"] is not None}
+    tests = [(line["column"], interaction(line)) for line in content["interactions"] if line["task"] == task]
+    return {"columns": columns, "tests": tests, "axis": forest.axis(scale), "binary": lines[0]["events"] is not None}
+
+
+def interaction(line: dict) -> str:
+    """Whether a column's groups differ, as words that claim no more than the test: it cannot show that there is no difference."""
+    if line["untested"]:
+        return f"not tested: {line['untested']}"
+    freedom = f"{line['df']} degree{'' if line['df'] == 1 else 's'} of freedom"
+    numbers = f"chi-square {show(line['chi2'], 2)}, {freedom}, p {p_words(line['p'])}; Holm p {p_words(line['p_holm'])}"
+    verdict = "differ by more than chance explains" if line["p_holm"] < 0.05 else "differ by what could be chance"
+    return f"the AUCs of {len(line['groups'])} groups {verdict} ({numbers})"
 
 
 def row_of(line: dict) -> dict:

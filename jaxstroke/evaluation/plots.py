@@ -3,6 +3,7 @@
 A series is (name, style, points n 2); the style `s0` to `s5` fixes a colour and a dash, so that no figure needs colour to be read.
 """
 
+from collections.abc import Sequence
 from html import escape
 
 import numpy as np
@@ -90,14 +91,18 @@ def ticks(low: float, high: float, wanted: int = 5) -> list[float]:
     return [float(round(number * step, 10)) + 0.0 for number in np.arange(first, high / step + 1e-9)]
 
 
-def roc(series: list[tuple[str, str, np.ndarray]]) -> Markup:
-    """Mean ROC curves on the unit square; series: sensitivity at `curves.GRID`."""
+def roc(series: list[tuple[str, str, np.ndarray]], dots: Sequence[tuple[str, str, float, float]] = ()) -> Markup:
+    """Mean ROC curves on the unit square; series: sensitivity at `curves.GRID`. dots: (mark, name, false positive rate, sensitivity)."""
     axes = Axes((0, 1), (0, 1), ("1 − specificity", "sensitivity"), 330).across().up()
     axes.line(np.array([[0, 0], [1, 1]]), "guide")
     for name, style, values in reversed(series):
         points = np.vstack([[0, 0], np.stack([curves.GRID, values], 1)])
         axes.line(points, f"curve {style}", name)
-    return picture("ROC curves of " + ", ".join(name for name, _, _ in series), axes)
+    for mark, name, alarms, hits in dots:
+        axes.dot(alarms, hits, "dot s5", f"{name}: sensitivity {hits:.2f}, specificity {1 - alarms:.2f}", 4)
+        across, down = axes.place([alarms, hits])[0]
+        axes.text(across + 7, down + 12, mark, "start", "small")
+    return picture("ROC curves of " + ", ".join(name for name, _, _ in series) + (", with readers as dots" if dots else ""), axes)
 
 
 def calibration(series: list[tuple[str, str, list[dict]]], edges: np.ndarray, without: np.ndarray, having: np.ndarray) -> Markup:

@@ -12,7 +12,7 @@ import pandas as pd
 from etils import epath
 
 from jaxstroke.errors import InputError
-from jaxstroke.evaluation import calibration, explained, metrics, patients, predictions, story, subgroups, wording
+from jaxstroke.evaluation import calibration, explained, metrics, new_patients, patients, predictions, story, subgroups, wording
 
 TEMPLATES = pathlib.Path(__file__).parent / "templates"
 
@@ -25,7 +25,8 @@ def write_metrics(workdir: epath.PathLike) -> dict:
     for key, kind in (("bootstrap", int), ("attainable", str)):
         if not isinstance(evaluate.get(key), kind):
             raise InputError(f"{workdir / 'run.json'}: config.evaluate.{key} is missing or of another form: restore the file")
-    content = metrics.compute(frame, int(evaluate["bootstrap"]), evaluate["attainable"], groups=subgroups.read(workdir / "subgroups.csv"))
+    groups, thresholds = subgroups.read(workdir / "subgroups.csv"), new_patients.read(workdir).get("thresholds")
+    content = metrics.compute(frame, int(evaluate["bootstrap"]), evaluate["attainable"], groups=groups, thresholds=thresholds)
     write_text(workdir / "metrics.json", json.dumps(content, indent=1, allow_nan=False) + "\n")
     return content
 
@@ -39,15 +40,17 @@ def write_report(workdir: epath.PathLike, content: dict | None = None) -> epath.
     content = write_metrics(workdir) if content is None else content
     digest = hashlib.sha256((workdir / "predictions.csv").read_bytes()).hexdigest()
     learning, failures = read_text(workdir / "metrics.jsonl"), read_failures(workdir)
-    maps = explained.read(workdir / "explain" / "explain.json")
-    page = render(content, read_frame(workdir), read_run(workdir), read_cohort(workdir), learning, failures, maps, digest)
+    maps, new = explained.read(workdir / "explain" / "explain.json"), new_patients.read(workdir)
+    page = render(content, read_frame(workdir), read_run(workdir), read_cohort(workdir), learning, failures, maps, digest, new)
     write_text(workdir / "report.html", page)
     return workdir / "report.html"
 
 
-def render(content: dict, frame: pd.DataFrame, run: dict, cohort: dict, learning: str, failures: list, maps: list, digest: str) -> str:
-    """The page. content: of `metrics.json`; cohort, learning, failures and maps may be empty; digest: of `predictions.csv`."""
-    return page("report.html.j2", story.tell(content, frame, run, cohort, learning, failures, maps, digest))
+def render(
+    content: dict, frame: pd.DataFrame, run: dict, cohort: dict, learning: str, failures: list, maps: list, digest: str, new: dict
+) -> str:
+    """The page. content: of `metrics.json`; cohort, learning, failures, maps and new may be empty; digest: of `predictions.csv`."""
+    return page("report.html.j2", story.tell(content, frame, run, cohort, learning, failures, maps, digest, new))
 
 
 def page(template: str, values: dict) -> str:

@@ -3,7 +3,7 @@
 import statistics
 
 from jaxstroke.evaluation import curves, plots
-from jaxstroke.evaluation.wording import few, lead, main_model, model_name, share, show
+from jaxstroke.evaluation.wording import few, lead, main_model, model_name, share, show, span
 
 STYLES = ("s0", "s1", "s2", "s3", "s4", "s5")
 MOST_CURVES = 4
@@ -12,9 +12,10 @@ PLAIN = {"table": "table of patients", "splits": "splits.json"}  # what `run.jso
 
 
 def shown_models(content: dict, task: str) -> list[str]:
-    """The few models whose curves are drawn: the main one, its comparators, a column."""
+    """The few models whose curves are drawn: the main one, its comparators, a column that is no reader's calls (those are dots)."""
     known = [model for model, tasks in content["models"].items() if task in tasks]
-    columns = [model for model in known if model.startswith("column:") and "_without_" not in model]
+    read = {line["model"] for line in content["readers"] if line["task"] == task}
+    columns = [model for model in known if model.startswith("column:") and "_without_" not in model and model not in read]
     wanted = [main_model(content, task), "clinical_logistic", "clinical_volume_logistic", f"column:{content['attainable']}", *columns]
     return [model for model in dict.fromkeys(wanted) if model in known][:MOST_CURVES]
 
@@ -23,20 +24,32 @@ def figures(content: dict, models: dict, task: str) -> dict:
     """{"roc", "calibration", "decision", "distributions"}: a picture and its legend [(style, name)], None where it has no meaning."""
     shown = shown_models(content, task)
     numbers, cuts = content["models"][shown[0]][task], models[shown[0]]
-    found = {"roc": roc(models, task, shown), "calibration": None, "decision": None, "distributions": distributions(numbers, cuts, task)}
+    read = [line for line in content["readers"] if line["task"] == task and line["cuts"]]
+    found = {
+        "roc": roc(models, task, shown, read),
+        "calibration": None,
+        "decision": None,
+        "distributions": distributions(numbers, cuts, task),
+    }
     if "" in cuts and not numbers["score_only"]:
         found |= {"calibration": calibration(cuts[""]), "decision": decision(content, models, task, shown)}
     return found
 
 
-def roc(models: dict, task: str, shown: list[str]) -> dict:
-    """The models' mean curves; of a task with levels the main model's, a curve a cut-off."""
+def roc(models: dict, task: str, shown: list[str], read: list[dict]) -> dict:
+    """The models' mean curves and the readers' points, numbered; of a task with levels the main model's, a curve a cut-off."""
     cuts = models[shown[0]]
     if "" in cuts:
         series = [(model_name(model), style, curves.mean_roc(models[model][""])) for model, style in zip(shown, STYLES, strict=False)]
     else:
         series = [(f"{task} ≥ {cut}", STYLES[place % 6], curves.mean_roc(parts)) for place, (cut, parts) in enumerate(cuts.items())]
-    return {"svg": plots.roc(series), "legend": legend(series)}
+    dots = [
+        (str(number), called_words(line, cut), 1 - cut["specificity"]["value"], cut["sensitivity"]["value"])
+        for number, line in enumerate(read, 1)
+        for cut in line["cuts"]
+    ]
+    numbered = [(number, reader_name(line["model"])) for number, line in enumerate(read, 1)]
+    return {"svg": plots.roc(series, dots), "legend": legend(series), "readers": numbered}
 
 
 def legend(series: list[tuple]) -> list[tuple[str, str]]:
@@ -103,6 +116,43 @@ def operating_points(cuts: dict) -> list[dict]:
 
 def rates(numbers: dict) -> list[str]:
     return [share(numbers[name]) for name in ("sensitivity", "specificity", "ppv", "npv")]
+
+
+def readers(content: dict, task: str) -> dict:
+    """{"rows": a row for each point of a reader, "agreement": a row for each kappa}; values as (estimate, interval)."""
+    rows = [
+        {
+            "name": called_words(line, cut), "patients": few(line["patients"]), "network": share(cut["network_sensitivity"]),
+            "sensitivity": percent(cut["sensitivity"]), "specificity": percent(cut["specificity"]),
+            "difference": percent(cut["difference"], sign=True),
+        }
+        for line in content["readers"] if line["task"] == task for cut in line["cuts"]
+    ]  # fmt: skip
+    names = {"cohen": {"none": "Cohen", "quadratic": "Cohen, quadratic weights"}, "fleiss": {"none": "Fleiss"}}
+    agreement = [
+        {
+            "names": ", ".join(map(reader_name, line["models"])), "statistic": names[line["statistic"]][line["weights"]],
+            "patients": few(line["patients"]), "kappa": (show(line["kappa"]["value"], 2), span(line["kappa"]["ci95"], 2)),
+        }
+        for line in content["agreement"] if line["task"] == task
+    ]  # fmt: skip
+    return {"rows": rows, "agreement": agreement}
+
+
+def called_words(line: dict, cut: dict) -> str:
+    """A reader, and where there is more than one point, which grades are called."""
+    return reader_name(line["model"]) + (f" (≥ {cut['cut']})" if len(line["cuts"]) > 1 else "")
+
+
+def reader_name(model: str) -> str:
+    """A column in plain words, where nothing but columns stands."""
+    return model.removeprefix("column:").replace("_", " ")
+
+
+def percent(numbers: dict, sign: bool = False) -> tuple[str, str]:
+    """(estimate, interval) of shares, as percent."""
+    value, limits = numbers["value"], numbers["ci95"]
+    return show(None if value is None else 100 * value, 1, sign), span(limits and [100 * limit for limit in limits], 1, sign)
 
 
 def learning(text: str) -> list[tuple]:

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from jaxstroke.evaluation import forest, patients, sections, tripod
+from jaxstroke.evaluation import forest, new_patients, patients, sections, tripod
 from jaxstroke.evaluation.parts import tasks_of
 from jaxstroke.evaluation.wording import (
     censoring_words,
@@ -18,10 +18,14 @@ from jaxstroke.evaluation.wording import (
 )
 
 MANY = 50  # failed files listed in full
+NOT_COMPARED = {"auc_difference": None, "ci95": None, "p_delong": None, "p_holm": None}
 
 
-def tell(content: dict, frame: pd.DataFrame, run: dict, cohort: dict, learning: str, failures: list, maps: list, digest: str) -> dict:
-    """Everything the template reads. cohort, learning and failures may be empty, the sections then say so; without maps there is none."""
+def tell(
+    content: dict, frame: pd.DataFrame, run: dict, cohort: dict, learning: str, failures: list, maps: list, digest: str, new: dict
+) -> dict:
+    """Everything the template reads. cohort, learning and failures may be empty, the sections then say so; without maps, or new patients,
+    there is none."""
     tasks = task_order(content, run)
     primary = tasks[0]
     failed = [line for line in failures if line.get("used") != "yes"]
@@ -36,15 +40,17 @@ def tell(content: dict, frame: pd.DataFrame, run: dict, cohort: dict, learning: 
         "figures": sections.figures(content, models, primary),
         "thresholds": sections.thresholds(content, models, primary),
         "subgroups": patients.subgroups(content, primary),
+        "readers": sections.readers(content, primary),
         "learning": sections.learning(learning),
         "flow": patients.flow(cohort, content, primary),
-        "censoring": censoring_words(run, tasks),
+        "censoring": censoring_words(run, tasks, content["split"] == "external"),
         "characteristics": patients.characteristics(cohort),
         "missing": patients.missing(cohort),
         "failures": failed[:MANY],
         "failed": len(failed),
         "remarks": len(failures) - len(failed),
         "explained": maps,
+        "new_patients": new_patients.tell(new, lead(content, primary).get("in_the_large")),
         "config": sections.flatten(run["config"]),
         "repeat": sections.reproducibility(run, digest),
         "tripod": tripod.checklist(content, run, cohort, primary),
@@ -134,7 +140,7 @@ def model_rows(content: dict, task: str) -> list[dict]:
     order = [first, *(model for model in content["models"] if model != first and task in content["models"][model])]
     rows = []
     for model in order:
-        numbers, pair = content["models"][model][task], paired.get(model, {"auc_difference": None, "ci95": None, "p_delong": None})
+        numbers, pair = content["models"][model][task], paired.get(model, NOT_COMPARED)
         low_high = pair["ci95"] and [-pair["ci95"][1], -pair["ci95"][0]]
         difference = None if pair["auc_difference"] is None else -pair["auc_difference"]
         rows.append({
@@ -144,6 +150,7 @@ def model_rows(content: dict, task: str) -> list[dict]:
             "slope": show(numbers["calibration"]["slope"], 2), "ece": show(numbers["calibration"]["ece"]),
             "qwk": show(numbers.get("qwk")), "mae": show(numbers["mae"], 2), "difference": difference, "difference_limits": low_high,
             "against": show(difference, sign=True), "against_ci95": span(low_high, sign=True), "p": p_words(pair["p_delong"]),
+            "p_holm": p_words(pair["p_holm"]),
         })  # fmt: skip
     return rows
 
@@ -158,8 +165,29 @@ def task_story(content: dict, task: str) -> dict:
     cuts = [(cut, cell["events"], show(cell["value"]), span(cell["ci95"])) for cut, cell in numbers.get("auc_cuts", {}).items()]
     return {
         "name": task, "rows": rows, "axis": forest.axis(scale), "ordinal": numbers["events"] is None, "cuts": cuts,
-        "size": size_words(content, task), "paired": paired(rows),
+        "size": size_words(content, task), "paired": paired(rows), "spread": spread_words(numbers.get("spread")),
     }  # fmt: skip
+
+
+def spread_words(spread: dict | None) -> list[str]:
+    """What another run would change, as sentences; none of one seed and one repeat."""
+    if spread is None:
+        return []
+    moves, counts, found = [], [], []
+    if spread["sd_seed"] is not None:
+        moves.append(f"another seed moves the AUC of the network by ± {show(spread['sd_seed'])}")
+        counts.append(f"{spread['seeds']} seeds")
+    if spread["sd_split"] is not None:
+        split = "another split" if moves else "another split, with another training, moves the AUC of the network"
+        moves.append(f"{split} by ± {show(spread['sd_split'])}")
+        counts.append(f"{spread['repeats']} repeats")
+    if moves:
+        words = ", ".join(moves)
+        found.append(f"{words[0].upper()}{words[1:]} (standard deviation, {', '.join(counts)}).")
+    merged = spread["auc_ensemble"]
+    if merged["value"] is not None:
+        found.append(f"The mean probability of the seeds has an AUC of {show(merged['value'])} (95 % interval {span(merged['ci95'])}).")
+    return found
 
 
 def paired(rows: list[dict]) -> dict:

@@ -1,4 +1,4 @@
-"""The network on groups of patients apart: who is it worse for? Exploratory: groups are small, and nobody planned a test of them.
+"""The network on groups of patients apart: who is it worse for? Exploratory: groups are small (whether they differ: `interactions`).
 
 `subgroups.csv` (optional): unit_id, column, group; a row for each unit and column, groups in the order in which they are shown.
 """
@@ -41,13 +41,18 @@ def compute(task: Task, groups: dict[str, dict[str, set[str]]], drawn: np.ndarra
     {"task", "model", "column", "group", "n", "patients", "events", "auc", "observed", "predicted"}. The AUC and its interval are those
     of the whole task, with its folds and resamples, on the group's patients. scores: models that give no probability.
     """
-    model = "network" if "network" in task.models else next(iter(task.models))
+    model = judged(task)
     sets = [(column, group, units) for column, named in groups.items() for group, units in gathered(task, named).items()]
     whole = [("", "all patients", set(range(len(task.units))))] if sets else []
     return [
         {"task": task.name, "model": model, "column": column, "group": group} | describe(task.models[model], units, drawn, model in scores)
         for column, group, units in whole + sets
     ]
+
+
+def judged(task: Task) -> str:
+    """The model whose groups are looked at: the network, or the first one."""
+    return "network" if "network" in task.models else next(iter(task.models))
 
 
 def gathered(task: Task, named: dict[str, set[str]]) -> dict[str, set[int]]:
@@ -65,7 +70,7 @@ def gathered(task: Task, named: dict[str, set[str]]) -> dict[str, set[int]]:
 def describe(cuts: dict[str, list[Part]], units: set[int], drawn: np.ndarray, score: bool) -> dict:
     """The numbers of one group. An AUC needs `FEWEST` patients on either side of a cut-off; `auc.value` is None where there are fewer."""
     inside = restrict(cuts, units)
-    scored = {cut: parts for cut, parts in inside.items() if min(sides(parts)) >= FEWEST}
+    scored = enough(inside)
     first = next(iter(inside.values()))
     line = {
         "n": len(np.unique(np.concatenate([part.unit for part in first]))),
@@ -77,6 +82,11 @@ def describe(cuts: dict[str, list[Part]], units: set[int], drawn: np.ndarray, sc
         return line
     shares = {"observed": number(averaged(pooled(first), observed)), "predicted": None if score else predicted(first)}
     return line | {"events": sides(first)[1]} | shares
+
+
+def enough(cuts: dict[str, list[Part]]) -> dict[str, list[Part]]:
+    """The cut-offs with `FEWEST` patients on either side."""
+    return {cut: parts for cut, parts in cuts.items() if min(sides(parts)) >= FEWEST}
 
 
 def sides(parts: list[Part]) -> tuple[int, int]:

@@ -99,10 +99,10 @@ def trained(config, workdir: epath.Path) -> Asked:
 
 def new(config, workdir: epath.Path, cohort_table: str) -> Asked:
     """New patients, by the networks of all folds."""
-    kept, loaded, folder, prepared = predict.read_new(config, workdir, cohort_table)
+    kept, _, loaded, folder, prepared = predict.read_new(config, workdir, cohort_table)
     numbers = predict.fitted_numbers(kept)
     rows = choice.rows(config, loaded.units)
-    frame = predict.score_new(config, workdir, kept, loaded)
+    frame = predict.score_new(config, workdir, kept, loaded, "new")
     frame = frame[frame["model"] == "network"]
     engine = engines.build(config, loaded.arrays, next(iter(numbers.values())), loaded.stored)
     networks = {row: list(kept["fold"]) for row in rows}

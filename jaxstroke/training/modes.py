@@ -15,8 +15,8 @@ from jaxstroke.errors import InputError
 from jaxstroke.evaluation import report
 from jaxstroke.feed import load
 from jaxstroke.preprocess import prepare
+from jaxstroke.training import drift, judge, loop, runs, summary
 from jaxstroke.training import engine as engines
-from jaxstroke.training import judge, loop, runs, summary
 from jaxstroke.training.begin import Begin
 
 logger = logging.getLogger("jaxstroke")
@@ -70,7 +70,7 @@ def make_ready(config, workdir: epath.Path, begin: Begin | None = None, names: t
     runs.warn_of_caps(numbers, follow_up)
     engine = engines.build(config, loaded.arrays, numbers[todo[0].id], loaded.stored, begin)
     if hosts.first():
-        summary.write(config, cohort, loaded, workdir)
+        summary.write(config, cohort, loaded, drift.inputs(config, loaded, prepared), workdir)
         work.write(workdir, config, [str(device) for device in jax.devices()], hashes)
     return Ready(loaded, prepared, todo, numbers, engine)
 

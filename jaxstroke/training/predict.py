@@ -23,13 +23,9 @@ logger = logging.getLogger("jaxstroke")
 
 def predict(config, workdir: epath.Path, cohort_table: str, output: str):
     """Score patients without outcomes by the ensemble of the folds: `--cohort new.csv`, or the config's recipe on another root."""
-    kept, loaded, folder, _ = read_new(config, workdir, cohort_table)
-    frame = ensemble(score_new(config, workdir, kept, loaded), kept["decisions"])
-    known = sorted({unit.patient for unit in loaded.units} & set(kept["patients"]))
-    if known:
-        logger.warning(
-            "%d of these patients were in the training cohort (first: %s): their scores are not independent", len(known), known[0]
-        )
+    kept, _, loaded, folder, _ = read_new(config, workdir, cohort_table)
+    frame = ensemble(score_new(config, workdir, kept, loaded, "new"), kept["decisions"])
+    warn_of_known(kept, loaded)
     predictions.write(folder / "predictions.csv", frame)
     target = work.absolute(output) if output else folder / "predictions.csv"
     if output:
@@ -38,19 +34,35 @@ def predict(config, workdir: epath.Path, cohort_table: str, output: str):
     print(f"{len(loaded.units)} patients scored by {len(kept['fold'])} networks: {target}")
 
 
-def read_new(config, workdir: epath.Path, cohort_table: str) -> tuple[dict, load.Loaded, epath.Path, prepare.Prepared]:
-    """(`model.json`, the new patients, the folder of what is found out about them, their records) of a trained workdir."""
+def warn_of_known(kept: dict, loaded: load.Loaded) -> int:
+    """How many of these patients were in the training cohort; said where there are any."""
+    known = sorted({unit.patient for unit in loaded.units} & set(kept["patients"]))
+    if known:
+        logger.warning(
+            "%d of these patients were in the training cohort (first: %s): their scores are not independent", len(known), known[0]
+        )
+    return len(known)
+
+
+def read_new(
+    config, workdir: epath.Path, new: str, labelled: bool = False
+) -> tuple[dict, table.Cohort, load.Loaded, epath.Path, prepare.Prepared]:
+    """(`model.json`, the new patients, their arrays, the folder of what is found out about them, their records) of a trained workdir.
+
+    new: a table, or where the config's cohort has a recipe a folder of that layout. labelled: outcomes are needed, and patients without are
+    left out.
+    """
     written = check_whole(config, workdir)
-    if cohort_table:
+    if new:
+        whole = config.cohort.recipe != "table" and work.absolute(new).is_dir()
         with config.unlocked():
-            config.cohort.recipe, config.cohort.table = "table", cohort_table
+            config.cohort.update({"root": new} if whole else {"recipe": "table", "table": new})
     elif all(config.cohort[key] == written["config"]["cohort"][key] for key in ("root", "table")):
         raise InputError("predict needs new patients: --cohort new.csv, or --config.cohort.root=FOLDER for a public cohort's recipe")
     kept = read_model(workdir)
     folder = workdir / "external" / work.digest([str(work.absolute(path)) for path in (config.cohort.table, config.cohort.root)])[:12]
     folder.mkdir(parents=True, exist_ok=True)
-    loaded, prepared = new_patients(config, workdir, folder, clinical.from_json(kept["schema"]))
-    return kept, loaded, folder, prepared
+    return kept, *new_patients(config, workdir, folder, clinical.from_json(kept["schema"]), labelled)
 
 
 def check_whole(config, workdir: epath.Path) -> dict:
@@ -68,28 +80,30 @@ def read_model(workdir: epath.Path) -> dict:
     return work.read_sealed(workdir / "model.json", f"--mode evaluate --workdir {workdir} writes it again")
 
 
-def new_patients(config, workdir: epath.Path, folder: epath.Path, schema: clinical.Schema):
-    """(arrays, records) of everyone in the table: of a patient whose every file is broken the rest is scored, and flagged."""
-    cohort = table.read_cohort(config, folder, labelled=False)
+def new_patients(config, workdir: epath.Path, folder: epath.Path, schema: clinical.Schema, labelled: bool):
+    """(cohort, arrays, folder, records) of a table: of a patient whose every file is broken the rest is scored, and flagged."""
+    cohort = table.read_cohort(config, folder, labelled)
     with config.unlocked():
         config.cohort.max_failed_share = 1.0
     prepared = prepare.prepare(config, cohort, folder, work.records_root(config, workdir), settings.prepared_names(config), schema)
     if prepared.failures:
         logger.warning("%d files could not be used, see %s", len(prepared.failures), folder / "prepare_report.csv")
-    return load.load(config, cohort, dataclasses.replace(prepared, left_out=())), prepared
+    return cohort, load.load(config, cohort, dataclasses.replace(prepared, left_out=())), folder, prepared
 
 
-def score_new(config, workdir: epath.Path, kept: dict, loaded: load.Loaded) -> pd.DataFrame:
-    """`predictions.csv` rows of new patients by every network."""
+def score_new(config, workdir: epath.Path, kept: dict, loaded: load.Loaded, split: str) -> pd.DataFrame:
+    """`predictions.csv` rows of new patients by every network, and the columns that are scored as they are. split: new | external."""
     rows, numbers = np.arange(len(loaded.units)), fitted_numbers(kept)
     engine = engines.build(config, loaded.arrays, next(iter(numbers.values())), loaded.stored)
     finished, like = engines.finished_runs(workdir), engine.abstract_variables()
-    blocks = []
+    external = split == "external"
+    weights, blocks = runs.own_weights(config, loaded.units) if external else {}, []
     for run_id in kept["fold"]:
         patients = scores.patients_of(config, loaded, engine.predict(finished.load(run_id, like), numbers[run_id], rows), rows)
         run = run_of(run_id)
-        for one in scores.score(config, loaded.schema, patients, kept["fold"][run_id]):
-            blocks += judge.frames(config, loaded, one, rows, run, "new", numbers[run_id])
+        found = scores.score(config, loaded.schema, patients, kept["fold"][run_id])
+        for one in found + (judge.columns(loaded, rows, config) if external else []):
+            blocks += judge.frames(config, loaded, one, rows, run, split, weights)
     finished.close()
     return pd.concat(blocks, ignore_index=True)
 

@@ -14,11 +14,12 @@ from jaxstroke.cohort.table import Cohort, Unit
 from jaxstroke.preprocess.clinical import level_text
 
 MOST_LEVELS = 12  # of a column in the table of patients; rarer ones are counted together
+FLAG = {"0": "no", "1": "yes"}  # how the levels of a column that has these two are shown: a comorbidity, an event
 
 
-def write(config, cohort: Cohort, loaded, workdir: epath.Path):
-    """`cohort.json` and `subgroups.csv` of the loaded units."""
-    work.write_json(workdir / "cohort.json", summary(config, cohort, loaded))
+def write(config, cohort: Cohort, loaded, inputs: dict, workdir: epath.Path):
+    """`cohort.json` and `subgroups.csv` of the loaded units. inputs: as `drift.inputs` describes them."""
+    work.write_json(workdir / "cohort.json", summary(config, cohort, loaded) | {"inputs": inputs})
     temporary = workdir / ".subgroups.csv.partial"
     with temporary.open("w") as file:
         subgroups(config, loaded.units).to_csv(file, index=False, lineterminator="\n")
@@ -57,9 +58,19 @@ def characteristics(config, units: tuple[Unit, ...]) -> list[dict]:
         values = [(unit.clinical | unit.subgroups).get(name) for unit in units]
         known = np.array([value is not None for value in values], bool)
         if known.any():
-            counted = numbers_of if isinstance(next(value for value in values if value is not None), float) else levels_of
+            counted = numbers_of if numeric([value for value in values if value is not None]) else levels_of
             found.append({"name": name} | counted(values, known, groups))
     return found
+
+
+def numeric(values: list) -> bool:
+    """Whether known values are numbers that are cut and have quartiles: not levels, nor a 0 or 1 that says no or yes."""
+    return isinstance(values[0], float) and set(values) != {0.0, 1.0}
+
+
+def shown(texts: list[str]) -> list[str]:
+    """Levels as the page has them: no and yes where they are exactly 0 and 1."""
+    return [FLAG[text] for text in texts] if set(texts) == set(FLAG) else texts
 
 
 def numbers_of(values: list, known: np.ndarray, groups: dict[str, np.ndarray]) -> dict:
@@ -77,7 +88,8 @@ def levels_of(values: list, known: np.ndarray, groups: dict[str, np.ndarray]) ->
     texts = np.array(["" if value is None else level_text(value) for value in values], object)
     names, counts = np.unique(texts[known].astype(str), return_counts=True)
     rare = set(names[np.argsort(-counts, kind="stable")][MOST_LEVELS - 1 :]) if len(names) > MOST_LEVELS else set()
-    kept = {name: texts == name for name in sorted(set(names) - rare, key=natural)}
+    order = sorted(set(names) - rare, key=natural)
+    kept = {name: texts == level for level, name in zip(order, shown(order), strict=True)}
     if rare:
         kept[f"{len(rare)} others"] = np.isin(texts.astype(str), list(rare))
     return {
@@ -93,7 +105,8 @@ def subgroups(config, units: tuple[Unit, ...]) -> pd.DataFrame:
         known = [unit for unit in units if unit.subgroups.get(name) is not None]
         values = [unit.subgroups[name] for unit in known]
         if values:
-            groups = cut(np.array(values), bounds(config, name, values)) if isinstance(values[0], float) else leveled(values)
+            apart = numeric(values) or name in config.evaluate.subgroup_bounds
+            groups = cut(np.array(values), bounds(config, name, values)) if apart else leveled(values)
             block = pd.DataFrame({"unit_id": [unit.unit for unit in known], "column": name, "group": [text for _, text in groups]})
             blocks.append(block.iloc[np.argsort([place for place, _ in groups], kind="stable")])
     return pd.concat(blocks) if blocks else pd.DataFrame(columns=["unit_id", "column", "group"])
@@ -115,5 +128,6 @@ def cut(values: np.ndarray, limits: tuple[float, ...]) -> list[tuple[int, str]]:
 def leveled(values: list[str]) -> list[tuple[int, str]]:
     """(place, text) of each value's level, levels in natural order."""
     texts = [level_text(value) for value in values]
-    places = {text: place for place, text in enumerate(sorted(set(texts), key=natural))}
-    return [(places[text], text) for text in texts]
+    order = sorted(set(texts), key=natural)
+    places = {text: (place, name) for place, (text, name) in enumerate(zip(order, shown(order), strict=True))}
+    return [places[text] for text in texts]

@@ -22,6 +22,7 @@ SWITCHES = (
 PAPER = 688  # pixels of 96 an inch between the margins of A4
 WIDTHS = (1280, 390)
 MODELS = ("network", "rule:learned_nihss", "module:dwi", "clinical_logistic", "clinical_volume_logistic", "column:a_long_name_of_a_column")
+READERS = ("column:first_radiologist", "column:second_radiologist", "column:third_radiologist")
 
 # Elements that reach over the right edge of the page, but for what lies in a box that scrolls or is not shown.
 WIDER = """
@@ -64,7 +65,9 @@ def browser(tmp_path_factory):
 def page(tmp_path_factory, simulated):
     """A report with every section filled, and with words, names and paths of awkward length."""
     folder = tmp_path_factory.mktemp("run")
-    frame = simulated(patients=200, folds=5, ordinal=True, models=MODELS)
+    frame = simulated(patients=200, folds=5, ordinal=True, models=(*MODELS, *READERS))
+    grades = (4 * frame["probability"]).round()
+    frame["probability"] = frame["probability"].mask(frame["model"].isin(READERS), grades)
     predictions.write(folder / "predictions.csv", frame)
     config = {
         "model": {"name": "mri_cnn_lstm"}, "evaluate": {"bootstrap": 60, "attainable": "", "primary": "poor"},
@@ -125,7 +128,7 @@ def test_every_section_is_there_and_takes_room(browser, page, width):
     )
     names = {name for name, _ in sections}
     assert {"summary", "patients", "missing", "models", "paired", "roc", "calibration", "decision", "distributions"} <= names
-    assert {"thresholds", "subgroups", "learning", "methods", "reproducibility", "tripod"} <= names
+    assert {"thresholds", "subgroups", "readers", "learning", "methods", "reproducibility", "tripod"} <= names
     assert all(height > 40 for _, height in sections)
     drawn = browser.execute_script("return [...document.querySelectorAll('figure svg.figure')].map(e => e.getBoundingClientRect().height)")
     assert len(drawn) == 5 and min(drawn) > 100  # ROC, calibration, net benefit, distributions, one learning curve

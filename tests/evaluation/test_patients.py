@@ -60,6 +60,7 @@ def line(column, group, n, auc):
 
 def test_subgroups_by_column_and_nothing_of_too_few():
     content = {"subgroups": [line("", "all patients", 60, 0.8), line("sex", "F", 56, 0.7), line("sex", "not known", 4, None)]}
+    content["interactions"] = []
     found = patients.subgroups(content, "poor")
     assert [(column, [row["group"] for row in rows]) for column, rows in found["columns"]] == [
         ("", ["all patients"]),
@@ -68,4 +69,13 @@ def test_subgroups_by_column_and_nothing_of_too_few():
     few = found["columns"][1][1][1]
     assert few["patients"] == "fewer than 5" and few["auc"] == "too few" and few["events"] == few["observed"] == few["predicted"] == "–"
     assert found["columns"][1][1][0]["observed"] == "50.0" and found["binary"]
-    assert patients.subgroups({"subgroups": []}, "poor")["columns"] == []
+    assert found["tests"] == [] and patients.subgroups({"subgroups": []}, "poor")["columns"] == []
+
+
+def test_the_words_of_an_interaction_claim_no_equality():
+    tested = {"groups": ["F", "M"], "chi2": 5.2, "df": 1, "p": 0.0226, "p_holm": 0.0452, "untested": ""}
+    assert patients.interaction(tested) == (
+        "the AUCs of 2 groups differ by more than chance explains (chi-square 5.20, 1 degree of freedom, p 0.023; Holm p 0.045)"
+    )
+    assert "could be chance" in patients.interaction(tested | {"p_holm": 0.06})
+    assert patients.interaction(tested | {"untested": "patients in two groups"}) == "not tested: patients in two groups"

@@ -142,6 +142,29 @@ def test_the_same_files_give_the_same_bytes(tmp_path, simulated):
     assert report.write_report(folder).read_bytes() == first
 
 
+def test_readers_have_a_section_and_dots_only_where_there_are_calls(tmp_path, simulated):
+    frame = simulated(models=("network", "column:reader_a", "column:reader_b", "column:score"))
+    calls = frame["model"].str.startswith("column:reader")
+    folder = workdir(
+        tmp_path / "run", frame.assign(probability=frame["probability"].mask(calls, (frame["probability"] > 0.5).astype(float)))
+    )
+    page = report.write_report(folder).read_text()
+    figure = re.search(r'<figure id="roc">.*?</figure>', page, re.DOTALL)[0]
+    assert '<section id="readers">' in page and 'href="#readers"' in page and figure.count('class="dot s5"') == 2
+    assert "<b>1</b>reader a" in figure and "<title>reader a: sensitivity" in figure and "Column: score" in figure
+    assert "reader a, reader b" in page and ">Cohen<" in page
+    plain = report.write_report(workdir(tmp_path / "plain", frame)).read_text()
+    assert 'id="readers"' not in plain and 'class="dot s5"' not in plain
+
+
+def test_paired_tests_show_holms_p(tmp_path, simulated):
+    folder = workdir(tmp_path / "run", simulated(models=("network", "clinical_logistic", "module:a", "module:b")))
+    content = report.write_metrics(folder)
+    given, adjusted = ([line[name] for line in content["paired"]] for name in ("p_delong", "p_holm"))
+    assert min(adjusted) == pytest.approx(min(1, 3 * min(given))) and all(p <= q for p, q in zip(given, adjusted, strict=True))
+    assert f'<td class="number wide">{min(adjusted):.3f}</td>' in report.write_report(folder, content).read_text()
+
+
 def test_console_table_lists_every_model(tmp_path, simulated):
     text = report.console_table(report.write_metrics(workdir(tmp_path / "run", simulated(ordinal=True))))
     assert "Network" in text and "Clinical logistic regression" in text and text.count("95 % interval") == 2

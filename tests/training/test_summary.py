@@ -87,6 +87,24 @@ def test_numbers_without_bounds_are_cut_at_their_median(config, units):
     assert counts == {"< 70.5": 3, "≥ 70.5": 4}
 
 
+@pytest.mark.parametrize("values", [(0.0, 1.0), ("0", "1"), ("0.0", "1.0")])
+def test_zero_and_one_are_no_and_yes(config, values):
+    """A comorbidity, as a number, a level or a cell of the table."""
+    told = [{"hypertension": values[place % 3 != 0], "diabetes": values[0]} for place in range(9)]
+    units = tuple(Unit(f"u{n}", f"u{n}", "", "", {}, {}, {"poor": float(n % 2)}, {}, "", subgroups=one) for n, one in enumerate(told))
+    with config.unlocked():
+        config.evaluate.subgroups = ("hypertension", "diabetes")
+    frame = summary.subgroups(config, units)
+    groups = frame[frame["column"] == "hypertension"].groupby("group", sort=False)["unit_id"].apply(list).to_dict()
+    assert groups == {"no": ["u0", "u3", "u6"], "yes": ["u1", "u2", "u4", "u5", "u7", "u8"]}
+    assert "yes" not in set(frame.loc[frame["column"] == "diabetes", "group"])  # with one of the two levels it may mean anything
+    assert by_name(config, units)["hypertension"]["levels"]["yes"] == {"all": 6, "without": 3, "with": 3}
+    with config.unlocked():
+        config.evaluate.subgroup_bounds = ConfigDict({"hypertension": (0.5,)})
+    if isinstance(values[0], float):
+        assert set(summary.subgroups(config, units)["group"]) >= {"< 0.5", "≥ 0.5"}
+
+
 def test_no_subgroup_is_an_empty_table(config, units):
     with config.unlocked():
         config.evaluate.subgroups, config.cohort.group = (), ""
@@ -100,7 +118,7 @@ def test_the_files_can_be_read_by_the_report(config, units, schema, tmp_path):
     arrays["clinical_mask"] = np.ones((count, len(schema.columns)))
     arrays["clinical_mask"][5, 0] = 0
     cohort = Cohort(units, (("rows in the table", 9), ("used", count)), "my.csv", "digest")
-    summary.write(config, cohort, Loaded(units, arrays, {}, schema, schema, None), epath.Path(tmp_path))
+    summary.write(config, cohort, Loaded(units, arrays, {}, schema, schema, None), {}, epath.Path(tmp_path))
     found = json.loads((tmp_path / "cohort.json").read_text())
     assert found["missing"] == {"dwi": 0, "tmax": 3, "age": 1, "nihss": 0, "sex": 0}
     assert found["flow"] == [["rows in the table", 9], ["used", 8]] and found["n"] == 8

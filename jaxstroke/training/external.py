@@ -1,0 +1,45 @@
+"""`--mode evaluate --cohort labelled.csv`: external validation, by the ensemble of a workdir's folds as `predict` asks it.
+
+Nothing is fitted on the new patients. All of it goes into `external/<hash>/`: `predictions.csv`, `metrics.json`, `report.html`, and
+`external.json`, which says how these patients differ from those of training.
+"""
+
+import logging
+
+import numpy as np
+from etils import epath
+
+from jaxstroke import workdir as work
+from jaxstroke.evaluation import predictions, report
+from jaxstroke.training import drift, predict, summary
+
+logger = logging.getLogger("jaxstroke")
+
+
+def validate(config, workdir: epath.Path, new: str):
+    """Score labelled patients that no network has seen, judge and report. new: a table, or a folder as the config's recipe reads it."""
+    kept, cohort, loaded, folder, prepared = predict.read_new(config, workdir, new, labelled=True)
+    frame = predict.ensemble(predict.score_new(config, workdir, kept, loaded, "external"), kept["decisions"])
+    known = predict.warn_of_known(kept, loaded)
+    predictions.write(folder / "predictions.csv", frame)
+    here = drift.inputs(config, loaded, prepared)
+    summary.write(config, cohort, loaded, here, folder)
+    trained = workdir / "cohort.json"
+    before = report.read_json(trained).get("inputs") if trained.exists() else None
+    said = {"networks": len(kept["fold"]), "known": known, "thresholds": thresholds(kept["decisions"]), "training": before, "here": here}
+    work.write_json(folder / "external.json", said)
+    logger.info("metrics, %d bootstrap samples", config.evaluate.bootstrap)
+    metrics = report.write_metrics(folder)
+    print(report.console_table(metrics))
+    print(f"{len(loaded.units)} patients scored by {len(kept['fold'])} networks; report: {report.write_report(folder, metrics)}")
+
+
+def thresholds(decisions: dict) -> dict[str, dict[str, float]]:
+    """{model: {task: the median over networks of the thresholds of their validation patients}}: one for the mean probability."""
+    found: dict = {}
+    for model, tasks in decisions.items():
+        for task, lines in tasks.items():
+            values = [line["threshold"] for line in lines if line["threshold"] is not None]
+            if values:
+                found.setdefault(model, {})[task] = float(np.median(values))
+    return found
