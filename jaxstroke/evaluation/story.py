@@ -43,7 +43,7 @@ def tell(
         "readers": sections.readers(content, primary),
         "learning": sections.learning(learning),
         "flow": patients.flow(cohort, content, primary),
-        "censoring": censoring_words(run, tasks),
+        "censoring": censoring_words(run, tasks, content["split"] == "external"),
         "characteristics": patients.characteristics(cohort),
         "missing": patients.missing(cohort),
         "failures": failed[:MANY],

@@ -97,8 +97,8 @@ def answers(content: dict, run: dict, cohort: dict, task: str) -> dict[str, str]
     for section, tell in tellers.items():
         if config.get(section):
             found |= tell(config)
-    outcome = outcome_words(run, task)
-    return found | ({"8a": f"{task}: {outcome}, a rule on the table's column. {censoring_words(run, [task])}".strip()} if outcome else {})
+    outcome, lost = outcome_words(run, task), censoring_words(run, [task], content["split"] == "external")
+    return found | ({"8a": f"{task}: {outcome}, a rule on the table's column. {lost}".strip()} if outcome else {})
 
 
 def of_study(content: dict, cohort: dict, task: str) -> dict[str, str]:

@@ -70,8 +70,8 @@ def horizon_words(column: str, value) -> str:
     return f"{column} within {value[2]:g} days of {value[0]}"
 
 
-def censoring_words(run: dict, tasks: list[str]) -> str:
-    """What was done with patients lost before the horizon of some of the tasks; empty where none has one."""
+def censoring_words(run: dict, tasks: list[str], external: bool) -> str:
+    """What was done with patients lost before the horizon of some of the tasks; empty where none has one. external: they are new ones."""
     rules = run["config"].get("cohort", {}).get("outcomes", {})
     named = [task for task in tasks if task in rules and rules[task][1] == "within"]
     if not named:
@@ -82,11 +82,12 @@ def censoring_words(run: dict, tasks: list[str]) -> str:
             f"{lost} are left out there. Whoever had it early is kept and whoever was lost early is not, so that observed risks are too "
             "high where many are lost."
         )
+    fitted = "these patients" if external else "the training patients of each fold"
+    users = "Measures and curves use" if external else "Loss, comparators, recalibration, thresholds, measures and curves use"
     return (
         f"{lost} count nothing there, and others weigh more in their place: by the inverse of the chance of being under observation that "
-        "long, estimated on the training patients of each fold. Loss, comparators, recalibration, thresholds, measures and curves use "
-        "these weights; counts of patients and pictures of where predictions lie do not. It holds if being lost has nothing to do with "
-        "the risk; intervals take the weights as given."
+        f"long, estimated on {fitted}. {users} these weights; counts of patients and pictures of where predictions lie do not. It holds if "
+        "being lost has nothing to do with the risk; intervals take the weights as given."
     )
 
 

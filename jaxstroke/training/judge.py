@@ -92,7 +92,7 @@ def columns(loaded, rows: np.ndarray, config) -> list[scores.Score]:
 
 
 def frames(config, loaded, one: scores.Score, rows: np.ndarray, run: runs.Run, split: str, numbers: dict) -> list[pd.DataFrame]:
-    """A model's rows of `predictions.csv` on one task: one block, or one a cut-off of an ordinal task. numbers: of the run."""
+    """A model's rows of `predictions.csv` on one task: one block, or one a cut-off of an ordinal task. numbers: with weights of rows."""
     ordinal = config.cohort.outcomes[one.task][1] == "ordinal"
     found = []
     for cut in range(one.probability.shape[1]):

@@ -96,13 +96,19 @@ def score_new(config, workdir: epath.Path, kept: dict, loaded: load.Loaded, spli
     rows, numbers = np.arange(len(loaded.units)), fitted_numbers(kept)
     engine = engines.build(config, loaded.arrays, next(iter(numbers.values())), loaded.stored)
     finished, like = engines.finished_runs(workdir), engine.abstract_variables()
-    blocks = []
+    external = split == "external"
+    weights, blocks = runs.own_weights(config, loaded.units) if external else {}, []
     for run_id in kept["fold"]:
         patients = scores.patients_of(config, loaded, engine.predict(finished.load(run_id, like), numbers[run_id], rows), rows)
         run = run_of(run_id)
         found = scores.score(config, loaded.schema, patients, kept["fold"][run_id])
+<<<<<<< HEAD
         for one in found + (judge.columns(loaded, rows, config) if split == "external" else []):
             blocks += judge.frames(config, loaded, one, rows, run, split, numbers[run_id])
+=======
+        for one in found + (judge.columns(loaded, rows, config) if external else []):
+            blocks += judge.frames(config, loaded, one, rows, run, split, weights)
+>>>>>>> wt-time
     finished.close()
     return pd.concat(blocks, ignore_index=True)
 

@@ -71,6 +71,15 @@ def followed(config, units) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     return {task: censoring.follow_up(units, task) for task in tasks}
 
 
+def own_weights(config, units) -> dict[str, np.ndarray]:
+    """`row_weight/<task>` of units that nothing is trained on: how many are lost when is learned from all of them."""
+    everyone = np.arange(len(units))
+    return {
+        f"{ROW_WEIGHT}{task}": censoring.row_weights(*times, config.cohort.outcomes[task][2][2], everyone)
+        for task, times in followed(config, units).items()
+    }
+
+
 def fitted(
     run: Run, schema: clinical.Schema, arrays: dict[str, np.ndarray], config, follow_up: dict | None = None
 ) -> dict[str, np.ndarray]:

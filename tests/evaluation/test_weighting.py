@@ -50,6 +50,31 @@ def test_curves_of_whole_weights_are_those_of_repeated_rows(simulated):
         assert one == pytest.approx(other)
 
 
+def test_readers_and_seeds_of_whole_weights_are_those_of_repeated_rows(simulated):
+    frame = simulated(models=("network", "column:reader"), patients=90, seeds=2)
+    called = frame["model"] == "column:reader"
+    frame.loc[called, "probability"] = frame.loc[called].groupby("unit_id")["probability"].transform("first").gt(0.5).astype(float)
+    first, second = (metrics.compute(one, 50) for one in counted(frame, np.random.default_rng(2)))
+    (found,), (wanted,) = (content["readers"][0]["cuts"] for content in (first, second))
+    for name in ("sensitivity", "specificity", "difference"):
+        assert found[name]["value"] == pytest.approx(wanted[name]["value"], abs=1e-9)
+    assert found["network_sensitivity"] == pytest.approx(wanted["network_sensitivity"], abs=1e-9)
+    assert found["difference"]["ci95"] == pytest.approx(wanted["difference"]["ci95"], abs=1e-6)
+    found, wanted = (content["tasks"]["poor"]["spread"] for content in (first, second))
+    assert found["sd_seed"] == pytest.approx(wanted["sd_seed"]) and found["auc_ensemble"]["value"] == pytest.approx(
+        wanted["auc_ensemble"]["value"]
+    )
+
+
+def test_the_shift_of_new_patients_with_whole_weights_is_that_of_repeated_rows(simulated):
+    frame = simulated(models=("network",), folds=1)
+    frame = frame[frame["split"] == "test"].assign(split="external", fold=-1)
+    first, second = (metrics.compute(one, 50)["tasks"]["poor"]["in_the_large"] for one in counted(frame, np.random.default_rng(3)))
+    assert first["kind"] == second["kind"]
+    same(first, second, ("observed", "predicted", "shift", "brier", "brier_shifted"))
+    assert first["ci95"] == pytest.approx(second["ci95"], abs=1e-6)
+
+
 def test_equal_weights_change_nothing_but_the_last_digits(simulated):
     frame = simulated(patients=90)
     plain, doubled = (metrics.compute(one, 50) for one in (frame, frame.assign(weight=2.5)))

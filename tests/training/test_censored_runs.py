@@ -18,7 +18,7 @@ from jaxstroke.errors import InputError
 from jaxstroke.evaluation import calibration, comparators, predictions
 from jaxstroke.preprocess import clinical
 from jaxstroke.training import engine as engines
-from jaxstroke.training import losses, modes, predict, runs, step
+from jaxstroke.training import external, losses, modes, predict, runs, step
 
 RULE = ("stroke_date", "within", ("scan_date", "last_seen", 365))
 PATIENTS = 90
@@ -192,6 +192,22 @@ def test_new_patients_need_no_dates(dated, tmp_path):
     scores = pd.read_csv(tmp_path / "scores.csv")
     network = scores[(scores["model"] == "network") & (scores["task"] == "stroke")]
     assert len(network) == 2 and network["probability"].between(0, 1).all() and network["label"].isna().all()
+
+
+def test_an_external_cohort_has_weights_of_its_own(dated, tmp_path):
+    folder = tmp_path / "run"
+    modes.train(dated, epath.Path(folder), Never())
+    lines = (tmp_path / "dates.csv").read_text().replace("\np", "\nnew").splitlines()
+    (tmp_path / "elsewhere.csv").write_text("\n".join(lines[:61]) + "\n")
+    external.validate(dated, epath.Path(folder), str(tmp_path / "elsewhere.csv"))
+    (found,) = (folder / "external").iterdir()
+    frame = predictions.read(found / "predictions.csv")
+    network = frame[(frame["model"] == "network") & (frame["task"] == "stroke")].set_index("unit_id")
+    units = table.read_cohort(dated, "").units  # the config now names the new table
+    weight = censoring.row_weights(*censoring.follow_up(units, "stroke"), 365, np.arange(60))
+    assert network["weight"].loc[[unit.unit for unit in units]].tolist() == pytest.approx(weight, rel=1e-6)
+    assert network["weight"].sum() == pytest.approx(60, rel=1e-6)
+    assert "estimated on these patients" in (found / "report.html").read_text()
 
 
 def test_those_who_were_lost_are_left_out_without_weights(dated, tmp_path):
