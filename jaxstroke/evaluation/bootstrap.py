@@ -59,10 +59,6 @@ def resampled_auc(
     return found
 
 
-<<<<<<< HEAD
-def resampled_sensitivity(part, drawn: np.ndarray, rates: np.ndarray) -> np.ndarray:
-    """`c resamples`: the sensitivity of a `Part`, as `curves.roc` reads it, at c false positive rates that every resample has of its own.
-=======
 def counted(drawn: np.ndarray, rows: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
     """`rows resamples`: how much each row counts, given how often its patient is drawn. rows: places or bool, into `weight`."""
     return drawn if weight is None or (weight == 1).all() else drawn * weight[rows, None].astype(np.float32)
@@ -72,23 +68,16 @@ def resampled_sensitivity(
     score: np.ndarray, label: np.ndarray, patient: np.ndarray, drawn: np.ndarray, rates: np.ndarray, weight: np.ndarray | None = None
 ) -> np.ndarray:
     """`c resamples`: the sensitivity of n rows, as `curves.roc` reads it, at c false positive rates that every resample has of its own.
->>>>>>> wt-time
 
     rates: c resamples. weight: n, default 1. NaN where a resample lacks a class.
     """
-    order = np.argsort(-part.score, kind="stable")
-    score = part.score[order]
-    last = np.flatnonzero(np.append(score[1:] != score[:-1], True))  # equal scores are called together
-    positive = (part.label > 0.5)[order][:, None]
+    order = np.argsort(-score, kind="stable")
+    last = np.flatnonzero(np.append(score[order][1:] != score[order][:-1], True))  # equal scores are called together
+    positive = (np.asarray(label) > 0.5)[order][:, None]
     found = np.empty(rates.shape)
     for start, stop in blocks(len(score), drawn.shape[1]):
-<<<<<<< HEAD
-        weight = drawn[part.patient[order], start:stop] * part.weight[order, None]
-        hits, alarms = (np.vstack([np.zeros(stop - start), np.cumsum(weight * side, 0)[last]]) for side in (positive, ~positive))
-=======
         often = counted(drawn[patient[order], start:stop], order, weight).astype(np.float64)
         hits, alarms = (np.vstack([np.zeros(stop - start), np.cumsum(often * side, 0)[last]]) for side in (positive, ~positive))
->>>>>>> wt-time
         undefined = (hits[-1] == 0) | (alarms[-1] == 0)
         hits, alarms = hits / np.where(undefined, 1, hits[-1]), alarms / np.where(undefined, 1, alarms[-1])
         every = np.arange(stop - start)
@@ -100,14 +89,6 @@ def resampled_sensitivity(
             risen = hits[low, every] + share * (hits[high, every] - hits[low, every])
             found[place, start:stop] = np.where(undefined, np.nan, risen)
     return found
-<<<<<<< HEAD
-
-
-def counted(drawn: np.ndarray, rows: np.ndarray, weight: np.ndarray | None) -> np.ndarray:
-    """`rows resamples`: how much each row counts, given how often its patient is drawn. rows: places or bool, into `weight`."""
-    return drawn if weight is None or (weight == 1).all() else drawn * weight[rows, None].astype(np.float32)
-=======
->>>>>>> wt-time
 
 
 def interval(values: np.ndarray) -> list[float] | None:

@@ -28,23 +28,12 @@ def compute(task: Task, model: str, resamples: int, seed: int) -> dict | None:
     logit = predictions.log_odds(probability)
     shift = calibration.in_the_large(logit, part.label, part.weight)
     moved = predictions.sigmoid(logit + shift)
-<<<<<<< HEAD
-
-    def mean(values: np.ndarray) -> float:
-        return float(weighting.mean(values, part.weight))
-
-    return {
-        "kind": "recalibrated" if again else "raw", "observed": mean(part.label), "predicted": mean(probability),
-        "shift": shift, "ci95": bootstrap.interval(resampled_shift(logit, part, drawn)),
-        "brier": mean((probability - part.label) ** 2), "brier_shifted": mean((moved - part.label) ** 2),
-=======
     before, after = (float(weighting.mean((values - part.label) ** 2, part.weight)) for values in (probability, moved))
     observed, predicted = (float(weighting.mean(values, part.weight)) for values in (part.label, probability))
     return {
         "kind": "recalibrated" if again else "raw", "observed": observed, "predicted": predicted,
         "shift": shift, "ci95": bootstrap.interval(resampled_shift(logit, part, drawn)),
         "brier": before, "brier_shifted": after,
->>>>>>> wt-time
     }  # fmt: skip
 
 

@@ -19,12 +19,7 @@ MOST_VALUES = 10  # different grades of a column that is a call
 
 @dataclass(frozen=True)
 class Reader:
-<<<<<<< HEAD
-    """One column on n units, each once, in their order. unit, patient: indices of the task; value: grades; label: 0 or 1; weight: of the
-    first fold that has the unit."""
-=======
     """One column on n units, each once, in their order. unit, patient: indices of the task; value: grades; label: 0 or 1; weight."""
->>>>>>> wt-time
 
     unit: np.ndarray
     patient: np.ndarray
@@ -40,11 +35,7 @@ class Reader:
     def on(self, units: np.ndarray) -> "Reader":
         """The same on some units only."""
         kept = np.isin(self.unit, units)
-<<<<<<< HEAD
-        return Reader(self.unit[kept], self.patient[kept], self.value[kept], self.label[kept], self.weight[kept])
-=======
         return Reader(*(getattr(self, name)[kept] for name in ("unit", "patient", "value", "label", "weight")))
->>>>>>> wt-time
 
 
 def calls(task: Task, attainable: str) -> dict[str, Reader]:
@@ -99,11 +90,7 @@ def points(reader: Reader, parts: list[Part] | None, drawn: np.ndarray) -> list[
     called = (reader.value >= cuts[:, None]).astype(np.float32)  # c n
     positive = reader.label > 0.5
     hits, alarms = (called[:, side] @ reader.weight[side] / reader.weight[side].sum() for side in (positive, ~positive))
-<<<<<<< HEAD
-    patients = [counted(reader, side) for side in (positive, ~positive)]
-=======
     patients = [stand_for(reader.patient[side], reader.weight[side]) for side in (positive, ~positive)]
->>>>>>> wt-time
     lines = [
         {"cut": int(cut), "sensitivity": with_wilson(hit, patients[0]), "specificity": with_wilson(1 - alarm, patients[1])}
         for cut, hit, alarm in zip(cuts, hits, alarms, strict=True)
@@ -111,19 +98,12 @@ def points(reader: Reader, parts: list[Part] | None, drawn: np.ndarray) -> list[
     if parts is None:
         return [line | {"network_sensitivity": None, "difference": {"value": None, "ci95": None}} for line in lines]
     resampled_hits, resampled_alarms = (
-<<<<<<< HEAD
-        drawn_share(called[:, side], drawn[reader.patient[side]] * reader.weight[side, None]) for side in (positive, ~positive)
-    )
-    at = curves.mean_roc(parts, alarms)
-    resampled = averaged(parts, lambda part: bootstrap.resampled_sensitivity(part, drawn, resampled_alarms))
-=======
         drawn_share(called[:, side], bootstrap.counted(drawn[reader.patient[side]], side, reader.weight)) for side in (positive, ~positive)
     )
     at = curves.mean_roc(parts, alarms)
     resampled = averaged(
         parts, lambda part: bootstrap.resampled_sensitivity(part.score, part.label, part.patient, drawn, resampled_alarms, part.weight)
     )
->>>>>>> wt-time
     differences = resampled - resampled_hits
     return [
         line
@@ -132,15 +112,9 @@ def points(reader: Reader, parts: list[Part] | None, drawn: np.ndarray) -> list[
     ]
 
 
-<<<<<<< HEAD
-def counted(reader: Reader, side: np.ndarray) -> float:
-    """As how many patients of one side these count in a variance."""
-    return len(np.unique(reader.patient[side])) * weighting.effective(reader.weight[side]) / side.sum()
-=======
 def stand_for(patient: np.ndarray, weight: np.ndarray) -> float:
     """As how many patients of equal weight they count in a variance."""
     return len(np.unique(patient)) * weighting.effective(weight) / len(weight)
->>>>>>> wt-time
 
 
 def with_wilson(share: float, patients: float) -> dict:

@@ -1,6 +1,5 @@
 """How much of the network's AUC is luck of a run: what another seed and another split would change, and what averaging the seeds gives."""
 
-import dataclasses
 import math
 
 import numpy as np
@@ -73,10 +72,5 @@ def mean_part(group: list[Part]) -> Part:
     rows = [np.searchsorted(part.unit, units) for part in group]
     pairs, first = list(zip(group, rows, strict=True)), group[0]
     score, again = (np.mean([getattr(part, name)[kept] for part, kept in pairs], 0) for name in ("score", "recalibrated"))
-<<<<<<< HEAD
-    same = {name: getattr(first, name)[rows[0]] for name in ("patient", "label", "weight")}
-    return dataclasses.replace(first, unit=units, score=score, recalibrated=again, **same)
-=======
     patient, label, weight = (getattr(first, name)[rows[0]] for name in ("patient", "label", "weight"))
     return Part(first.repeat, first.seed, first.fold, units, patient, score, label, again, weight)
->>>>>>> wt-time

@@ -102,13 +102,8 @@ def score_new(config, workdir: epath.Path, kept: dict, loaded: load.Loaded, spli
         patients = scores.patients_of(config, loaded, engine.predict(finished.load(run_id, like), numbers[run_id], rows), rows)
         run = run_of(run_id)
         found = scores.score(config, loaded.schema, patients, kept["fold"][run_id])
-<<<<<<< HEAD
-        for one in found + (judge.columns(loaded, rows, config) if split == "external" else []):
-            blocks += judge.frames(config, loaded, one, rows, run, split, numbers[run_id])
-=======
         for one in found + (judge.columns(loaded, rows, config) if external else []):
             blocks += judge.frames(config, loaded, one, rows, run, split, weights)
->>>>>>> wt-time
     finished.close()
     return pd.concat(blocks, ignore_index=True)
 

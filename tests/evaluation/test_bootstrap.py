@@ -40,8 +40,7 @@ def test_sensitivity_in_a_resample_is_that_of_the_drawn_rows(monkeypatch, cells)
     drawn = bootstrap.weights(np.zeros(20, int), 30, 0)
     rates = np.vstack([random.random(30), np.zeros(30), np.ones(30)])
     weight = random.uniform(0.5, 3, 40)
-    whole = Part(0, 0, 0, np.arange(40), patient, score, label, label, weight)
-    found = bootstrap.resampled_sensitivity(whole, drawn, rates)
+    found = bootstrap.resampled_sensitivity(score, label, patient, drawn, rates, weight)
     for number in range(30):
         rows = np.repeat(np.arange(40), drawn[patient, number])
         part = Part(0, 0, 0, rows, rows, score[rows], label[rows], rows, weight[rows])
@@ -52,9 +51,7 @@ def test_a_resample_without_a_class_is_nan():
     found = bootstrap.resampled_auc(np.array([0.1, 0.9]), np.array([0, 1]), np.arange(2), np.array([[2, 1], [0, 1]], np.uint8))
     assert np.isnan(found[0]) and found[1] == 1
     weights = np.array([[2, 1], [0, 1]], np.uint8)
-    rows = np.arange(2)
-    part = Part(0, 0, 0, rows, rows, np.array([0.1, 0.9]), np.array([0, 1]), rows, np.ones(2))
-    found = bootstrap.resampled_sensitivity(part, weights, np.zeros((1, 2)))
+    found = bootstrap.resampled_sensitivity(np.array([0.1, 0.9]), np.array([0, 1]), np.arange(2), weights, np.zeros((1, 2)))
     assert np.isnan(found[0, 0]) and found[0, 1] == 1
 
 

@@ -54,7 +54,7 @@ def test_the_interval_of_the_difference_holds_the_truth():
     for trial in range(200):
         signal = random.normal(size=160) * 0.6 + label * 1.2
         network, seen = (signal + 0.8 * random.normal(size=160) for _ in range(2))
-        reader = readers.Reader(place, place, (seen > 0.5).astype(float), label, np.ones(160))
+        reader = readers.Reader(place, place, (seen > 0.5).astype(float), label, np.ones(len(label)))
         part = Part(0, 0, 0, place, place, network, label, place, np.ones(len(place)))
         drawn = bootstrap.weights(label.astype(int), 300, trial)
         low, high = readers.points(reader, [part], drawn)[0]["difference"]["ci95"]
