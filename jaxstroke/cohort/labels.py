@@ -9,16 +9,8 @@ from jaxstroke.errors import InputError, nearest
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)  # in time linear in the cell's length
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
 LARGEST = 1e30  # of a number: sums and quotients of it still fit single precision
-RULES = {
-    ">": operator.gt,
-    ">=": operator.ge,
-    "<": operator.lt,
-    "<=": operator.le,
-    "==": operator.eq,
-    "in": None,
-    "ordinal": None,
-    "within": None,
-}
+COMPARING = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le, "==": operator.eq}
+RULES = (*COMPARING, "in", "ordinal", "within")
 
 
 def number(cell: str, decimal_comma: bool = False) -> float | None:
@@ -108,4 +100,4 @@ def label(value: float | str, rule: str, reference) -> float:
         return float(sum(value < cut if falling else cut <= value for cut in reference))
     if rule == "in":
         return float(value in tuple(reference))
-    return float(RULES[rule](value, reference))
+    return float(COMPARING[rule](value, reference))

@@ -30,7 +30,7 @@ def key(config, part: str) -> str:
     if part != "network":
         for name in OF_THE_MERGE:
             del values["model"][name]
-    return work.digest(values | {"part": part, "primary": config.evaluate.primary, "censoring": config.evaluate.censoring})
+    return work.digest(values | {"part": part, "primary": config.evaluate.primary})
 
 
 def donors(config, ready: Ready, finished: dict[str, tuple]) -> dict[str, str]:

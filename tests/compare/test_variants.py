@@ -55,6 +55,7 @@ def test_a_published_network_is_the_same_as_variant_and_as_config(ich_file):
         ({"a": {"model.fusio": "mean"}}, r"variants\.a: config\.model\.fusio is unknown\. Did you mean 'fusion'"),
         ({"a": {"split.folds": 3}}, "share patients, records and folds"),
         ({"a": {"images": {"dwi": {"shape": (1, 2, 3)}}}}, "share patients, records and folds"),
+        ({"a": {"evaluate.censoring": "weights"}}, "share patients, records and folds"),
         ({"a": {"model.fusion": "poee"}}, r"config\.variants\.a: config\.model\.fusion = 'poee' is unknown"),
         ({"a": {"model.hidden": "wide"}}, r"config\.variants\.a: .*hidden"),
         ({"a/b": {"model.fusion": "mean"}}, "no name for a variant"),

@@ -85,8 +85,8 @@ def after_one_step(config, arrays, run, numbers, rows):
     return jax.device_get((state["params"], sums))
 
 
-@pytest.mark.parametrize("accumulation", [1, 2])
-def test_a_step_with_whole_weights_is_that_of_repeated_rows(dated, accumulation):
+@pytest.mark.parametrize(("accumulation", "devices"), [(1, 1), (2, 1), (1, 4)])
+def test_a_step_with_whole_weights_is_that_of_repeated_rows(dated, accumulation, devices):
     units, schema, arrays, run = ready(dated)
     plain = runs.fitted(run, schema, arrays, dated)
     rows = np.flatnonzero(arrays["label_mask/stroke"])[:16].astype(np.int32)
@@ -94,7 +94,7 @@ def test_a_step_with_whole_weights_is_that_of_repeated_rows(dated, accumulation)
     weight[rows] = np.tile([1, 2, 3, 1], 4)
     repeated = np.repeat(rows, weight[rows].astype(int))
     repeated = np.append(repeated, np.full(-len(repeated) % 8, -1)).astype(np.int32)
-    dated.train.accumulation = accumulation
+    dated.train.accumulation, dated.device.data = accumulation, devices
     del dated.loss.poor  # which would count repeated rows, and has no weights
     found = after_one_step(dated, arrays, run, plain | {f"{losses.ROW_WEIGHT}stroke": weight}, rows)
     wanted = after_one_step(dated, arrays, run, plain, repeated)
