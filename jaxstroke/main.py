@@ -19,7 +19,7 @@ from jaxstroke import check, compilations, full_disk, hosts, restart, terminal
 from jaxstroke import workdir as work
 from jaxstroke.errors import InputError, Stopped, nearest
 
-MODES = ("train", "prepare", "evaluate", "report", "predict", "explain", "benchmark")
+MODES = ("train", "prepare", "evaluate", "report", "predict", "explain", "export", "benchmark")
 TOGETHER = ("train", "evaluate")  # modes that several processes can share
 LONGEST = 10_000  # characters of a message
 LONG_WORD = re.compile(r"(\S{200})\S{200,}")  # a damaged cell, file name or value
@@ -129,7 +129,7 @@ def run(argv: list[str]) -> int:
         measure.benchmark(config, workdir, given(argv, "config"), values.profile)
         return 0
     from jaxstroke.explain import mode as explain
-    from jaxstroke.interop import init_from
+    from jaxstroke.interop import export, init_from
     from jaxstroke.training import modes, predict
 
     if values.mode == "prepare":
@@ -143,6 +143,8 @@ def run(argv: list[str]) -> int:
         predict.predict(config, workdir, values.cohort, values.output)
     elif values.mode == "explain":
         explain.explain(config, workdir, values.cohort)
+    elif values.mode == "export":
+        export.export(config, workdir)
     return 0
 
 
