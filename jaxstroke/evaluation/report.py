@@ -87,6 +87,18 @@ def read_run(workdir: epath.Path) -> dict:
     raise InputError(f"{workdir} has no run.json: it is no workdir of jaxstroke, or the file was lost")
 
 
+def read_metrics(workdir: epath.Path) -> dict:
+    """`metrics.json`, as `write_metrics` wrote it."""
+    path = workdir / "metrics.json"
+    if not path.exists():
+        raise InputError(f"{workdir} has no metrics.json: run --mode report, which writes it from predictions.csv")
+    content = read_json(path)
+    kinds = {"split": str, "models": dict, "tasks": dict, "paired": list, "subgroups": list}
+    if not all(isinstance(content.get(key), kind) for key, kind in kinds.items()) or not any(content["models"].values()):
+        raise InputError(f"{path} is not as it was written: run --mode report, which writes it again")
+    return content
+
+
 def read_cohort(workdir: epath.Path) -> dict:
     """`cohort.json`: flow of patients, missing values and characteristics, as training wrote it; empty where there is none."""
     path = workdir / "cohort.json"

@@ -23,10 +23,10 @@ LARGEST = math.log((1 - predictions.SMALLEST) / predictions.SMALLEST)  # log-odd
 
 
 def portable(config):
-    """The config as it is exported: float32, convolutions in the one form that every platform has."""
+    """The config as it is exported: float32, convolutions in a form that every platform has."""
     changed = config_json.copied(config)
     with changed.unlocked():
-        changed.train.dtype, changed.device.convolution = "float32", "native"
+        changed.train.dtype, changed.device.convolution = "float32", "when_it_runs"
     return changed
 
 
@@ -78,7 +78,9 @@ def cut_numbers(rule: fusion.Rule, own: dict, task: str, cut: int, count: int) -
 
 def recalibrated_tasks(kept: dict) -> dict[str, list[dict]]:
     """{task: a line a fold with intercept and slope} of the network's binary tasks; a score that ranks has none."""
-    lines = {task: [line for line in found if line["intercept"] is not None] for task, found in kept["decisions"].get("network", {}).items()}
+    lines = {
+        task: [line for line in found if line["intercept"] is not None] for task, found in kept["decisions"].get("network", {}).items()
+    }
     return {task: found for task, found in lines.items() if found}
 
 
@@ -101,8 +103,8 @@ def flat(trees: list[dict]) -> tuple[dict[str, np.ndarray], jax.tree_util.PyTree
 def make(config, schema, names: tuple[str, ...], structure):
     """`score(numbers, batch) -> {"probability": {task: b k}, "recalibrated": {task: b}}`, the means over the networks.
 
-    numbers: as `flat` gives them; names: its keys. batch: "images/<name>" `b s h w c`, "images_mask/<name>" `b s`, "clinical" and
-    "clinical_mask" `b k`, those of them that the network reads. config: of `portable`.
+    numbers: as `flat` gives them; names: its keys. batch: "images/<name>" `b s h w c`, 0 where its mask is, "images_mask/<name>" `b s`,
+    "clinical" and "clinical_mask" `b k`, those of them that the network reads. config: of `portable`.
     """
     model, rule = models.build(config), rule_of(config, schema)
 
@@ -125,7 +127,6 @@ def make(config, schema, names: tuple[str, ...], structure):
 
     def score(numbers, batch):
         tree = jax.tree.unflatten(structure, [numbers[name] for name in names])
-        batch = shown(batch)
         found = jax.lax.map(lambda own: one(batch, own), tree)
         return jax.tree.map(lambda x: jnp.nanmean(x, 0), found)  # as --mode predict: a network without a number is left out
 
@@ -133,10 +134,14 @@ def make(config, schema, names: tuple[str, ...], structure):
 
 
 def shown(batch: dict) -> dict:
-    """The batch with images that are 0 where their mask is, as the feed gives them."""
-    images = {name: x for name, x in batch.items() if name.startswith("images/")}
-    masks = {name: batch[name.replace("images/", "images_mask/", 1)] for name in images}
-    return batch | {name: x * resident.batch_mask(masks[name], x.ndim) for name, x in images.items()}
+    """The batch with images that are 0 where their mask is, as the feed gives them; a network of volumes reads no mask."""
+    masked = {}
+    for name, mask in batch.items():
+        kind, _, image = name.partition("/")
+        if kind == "images_mask":
+            x = batch[f"images/{image}"]
+            masked[f"images/{image}"] = x * resident.batch_mask(mask, x.ndim)
+    return batch | masked
 
 
 def modules_of(config, outputs: dict, batch: dict) -> Modules:
@@ -160,14 +165,21 @@ def export(config, schema, trees: list[dict]) -> tuple[bytes, dict[str, np.ndarr
     config = portable(config)
     numbers, structure = flat(trees)
     score = make(config, schema, tuple(numbers), structure)
-    (b,) = jax.export.symbolic_shape("b")
-    weights = {name: jax.ShapeDtypeStruct(x.shape, x.dtype) for name, x in numbers.items()}
     read = shapes(config, schema)
-    with jax.default_matmul_precision("highest"):  # float32 on a TPU and a recent GPU too
-        read = {name: shape for name, shape in read.items() if name in used(score, weights, read)}
-        batch = {name: jax.ShapeDtypeStruct((b, *shape), jnp.float32) for name, shape in read.items()}
-        exported = jax.export.export(jax.jit(score), platforms=PLATFORMS)(weights, batch)
+    kept = set(lowered(score, numbers, read, 2, PLATFORMS[:1]).module_kept_var_idx)  # with any number of patients all are kept
+    place = {name: number for number, name in enumerate([*sorted(numbers), *sorted(read)])}  # as JAX flattens dictionaries
+    read = {name: shape for name, shape in read.items() if place[name] in kept}
+    (b,) = jax.export.symbolic_shape("b")
+    exported = lowered(lambda numbers, batch: score(numbers, shown(batch)), numbers, read, b, PLATFORMS)
     return bytes(exported.serialize()), numbers, read
+
+
+def lowered(score, numbers: dict, read: dict[str, tuple[int, ...]], b, platforms: tuple[str, ...]) -> jax.export.Exported:
+    """The function for `b` patients on these platforms. read: the entries of its batch."""
+    weights = {name: jax.ShapeDtypeStruct(x.shape, x.dtype) for name, x in numbers.items()}
+    batch = {name: jax.ShapeDtypeStruct((b, *shape), jnp.float32) for name, shape in read.items()}
+    with jax.default_matmul_precision("highest"):  # float32 on a TPU and a recent GPU too
+        return jax.export.export(jax.jit(score), platforms=platforms)(weights, batch)
 
 
 def abstract_variables(config, schema, fitted: dict) -> dict:
@@ -176,12 +188,3 @@ def abstract_variables(config, schema, fitted: dict) -> dict:
     batch = {name: np.zeros((2, *shape), np.float32) for name, shape in shapes(config, schema).items()}
     found = jax.eval_shape(lambda: model.init(jax.random.key(0), batch, fitted, train=False))
     return {"params": found["params"], "stats": found.get("batch_stats", {})}
-
-
-def used(score, weights: dict, read: dict[str, tuple[int, ...]]) -> set[str]:
-    """The entries of a batch that decide anything."""
-    batch = {name: jax.ShapeDtypeStruct((2, *shape), jnp.float32) for name, shape in read.items()}
-    jaxpr = jax.make_jaxpr(score)(weights, batch).jaxpr
-    seen = {id(variable) for equation in jaxpr.eqns for variable in equation.invars}
-    names = [path[-1].key for path, _ in jax.tree_util.tree_flatten_with_path((weights, batch))[0]]
-    return {name for name, variable in zip(names, jaxpr.invars, strict=True) if id(variable) in seen}

@@ -66,7 +66,7 @@ def on_a_grid(name: str, own: dict, reference: str) -> list[str]:
     found = [
         ORIENTED + marked, *brain(own),
         f"Resample through the affines onto {place}, centred on the middle of the head (of the field of view where no head is looked for), "
-        f"spacing (s, h, w) {spacing}, shape {shape}: a voxel is the mean of the source over its own extent, linear where it does not grow.",
+        f"spacing (s, h, w) {spacing}, shape {shape}: a voxel is the mean of the source over its own extent, linear where none grows.",
     ]  # fmt: skip
     if own["axis"] == "time":
         found.append(f"Keep the one slice through the middle of the head, and of the time points {own['shape'][0]} evenly spaced ones.")

@@ -15,7 +15,7 @@ TEMPLATES = pathlib.Path(__file__).parent / "templates"
 
 def render(workdir: epath.Path, run: dict, described: dict, parameters: int) -> str:
     """The card as Markdown. run: `run.json`; described: `preprocessing.json`; parameters: of one network."""
-    content, cohort = report.read_json(workdir / "metrics.json"), report.read_cohort(workdir)
+    content, cohort = report.read_metrics(workdir), report.read_cohort(workdir)
     loader = jinja2.FileSystemLoader(str(TEMPLATES))
     environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters |= {"cell": cell, "few": wording.few}
@@ -49,7 +49,7 @@ def external(workdir: epath.Path, task: str) -> list[tuple[str, str, str, str]]:
     """(folder, size, AUC, interval) of every external validation of the task that lies in the workdir."""
     found = []
     for path in sorted((workdir / "external").glob("*/metrics.json")):
-        content = report.read_json(path)
+        content = report.read_metrics(path.parent)
         if any(task in tasks for tasks in content["models"].values()):
             auc = wording.lead(content, task)["auc"]
             found.append((path.parent.name, wording.size_words(content, task), wording.show(auc["value"]), wording.span(auc["ci95"])))

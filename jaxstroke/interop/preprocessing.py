@@ -1,4 +1,4 @@
-"""`preprocessing.json` of an export: how inputs are made of a patient's files and table, and what the outputs mean, in words and numbers."""
+"""`preprocessing.json` of an export: how inputs are made of files and table, and what the outputs mean, in words and numbers."""
 
 import platform
 
@@ -22,8 +22,8 @@ RULES = {  # of `model.fusion`; c is the clinical value over its upper one, clip
 }
 MISSING = {  # by what the networks read
     "images": "An image that a patient lacks is zeros with a mask of zeros.",
-    "clinical": "A clinical value that is missing has 0 (any finite number) and a mask of 0, in all columns of a categorical one; inside, each "
-    "network puts the median of its own training patients, or no level, in its place, and reads a missing flag beside each column.",
+    "clinical": "A clinical value that is missing has 0 (any finite number) and a mask of 0, in all columns of a categorical one; inside, "
+    "each network puts the median of its own training patients, or no level, in its place, and reads a missing flag beside each column.",
 }
 KNOWS = "Scaling, imputation, fusion and recalibration are inside the artefact: clinical values go in as they are in the table."
 
@@ -71,7 +71,9 @@ def outputs(config, kept: dict) -> dict:
     found = {}
     for task in settings.task_names(config):
         levels = heads.sizes(config)[task]
-        meaning = "a score that ranks patients, no probability" if config.model.fusion == "scalar" else "the mean probability over the networks"
+        meaning = (
+            "a score that ranks patients, no probability" if config.model.fusion == "scalar" else "the mean probability over the networks"
+        )
         found[f"probability/{task}"] = {"shape": ["b", levels], "what": f"{meaning}: column j is of labels[j] of tasks.{task}"}
     for task in artefact.recalibrated_tasks(kept):
         what_of = "the mean over the networks of the probability after each fold's recalibration"
@@ -107,7 +109,7 @@ def columns(config, schema: clinical.Schema) -> list[dict]:
             found.append(one | {"kind": "indicator", "level": level, "what": f"{said}, else 0"})
         else:
             limits = list(config.cohort.ranges[name]) if name in config.cohort.ranges else None
-            found.append(one | {"kind": "number", "range": limits, "unit": "as in the table that was trained on"})
+            found.append(one | {"kind": "number", "range": limits, "what": "the value, in the unit of the table that was trained on"})
     return found
 
 
@@ -146,8 +148,8 @@ def thresholds(kept: dict) -> dict:
 def computed(config) -> str:
     """How far the numbers may be from `--mode predict`."""
     if config.train.dtype == "float32":
-        return "float32, convolutions in one form for all platforms"
+        return "float32"
     return (
-        "float32, convolutions in one form for all platforms. --mode predict computes in bfloat16 on GPU and TPU "
+        "float32. --mode predict computes in bfloat16 on GPU and TPU "
         f"(train.dtype = {config.train.dtype}): probabilities may differ there in the third digit"
     )
