@@ -36,6 +36,7 @@ def define(argv: list[str]) -> flags.FlagValues:
         "output", "", "predict: where to write predictions, default WORKDIR/external/.../predictions.csv.", flag_values=values
     )
     flags.DEFINE_boolean("profile", False, "benchmark: trace a few steps and list their costliest operations.", flag_values=values)
+    flags.DEFINE_boolean("check", False, "Print the risk of bias of a trained workdir, after PROBAST+AI, and end.", flag_values=values)
     flags.DEFINE_boolean("quiet", False, "Warnings and results only, no progress.", flag_values=values)
     named = [argument.removeprefix("--").removeprefix("-").partition("=")[0] for argument in argv[1:]]
     if "config" in named:
@@ -76,8 +77,12 @@ def parse(argv: list[str]) -> flags.FlagValues:
         raise InputError("--output goes with --mode predict")
     if values.cohort and values.mode not in ("predict", "explain"):
         raise InputError("--cohort goes with --mode predict and explain")
+    if values.check and values.mode != "train":
+        raise InputError("--check goes with --workdir alone, without --mode")
     if values.mode != "benchmark" and values.profile:
         raise InputError("--profile goes with --mode benchmark")
+    if "config" not in values and values.check:
+        raise InputError(f"{values.workdir} holds no trained run, of which --check could tell the risk of bias: train first")
     if "config" not in values:
         raise InputError(
             f"--config is missing, and {values.workdir} holds no run.json: name a config, such as --config configs/mri_cnn_lstm.py:demo"
@@ -114,6 +119,11 @@ def run(argv: list[str]) -> int:
     if workdir.exists() and not workdir.is_dir():
         raise InputError(f"--workdir {values.workdir} is a file: name a folder")
     config = values.config
+    if values.check:
+        from jaxstroke.evaluation import report as reports
+
+        print(reports.check(workdir))
+        return 0
     if values.mode == "report":
         return report(workdir)
     check.check(config)

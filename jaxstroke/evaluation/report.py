@@ -12,7 +12,8 @@ import pandas as pd
 from etils import epath
 
 from jaxstroke.errors import InputError
-from jaxstroke.evaluation import calibration, explained, metrics, patients, predictions, story, subgroups, wording
+from jaxstroke.evaluation import calibration, explained, metrics, patients, predictions, probast, story, subgroups, wording
+from jaxstroke.evaluation.probast_facts import Facts
 
 TEMPLATES = pathlib.Path(__file__).parent / "templates"
 
@@ -40,16 +41,44 @@ def write_report(workdir: epath.PathLike, content: dict | None = None) -> epath.
     digest = hashlib.sha256((workdir / "predictions.csv").read_bytes()).hexdigest()
     learning, failures = read_text(workdir / "metrics.jsonl"), read_failures(workdir)
     maps = explained.read(workdir / "explain" / "explain.json")
-    page = render(content, read_frame(workdir), read_run(workdir), read_cohort(workdir), learning, failures, maps, digest)
+    frame, run, cohort = read_frame(workdir), read_run(workdir), read_cohort(workdir)
+    risk = risk_of_bias(workdir, content, frame, run, cohort)
+    page = render(content, frame, run, cohort, learning, failures, maps, risk, digest)
     write_text(workdir / "report.html", page)
     return workdir / "report.html"
 
 
-def render(content: dict, frame: pd.DataFrame, run: dict, cohort: dict, learning: str, failures: list, maps: list, digest: str) -> str:
+def render(
+    content: dict, frame: pd.DataFrame, run: dict, cohort: dict, learning: str, failures: list, maps: list, risk: list, digest
+) -> str:
     """The page. content: of `metrics.json`; cohort, learning, failures and maps may be empty; digest: of `predictions.csv`."""
     loader = jinja2.FileSystemLoader(str(TEMPLATES))
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    return environment.get_template("report.html.j2").render(story.tell(content, frame, run, cohort, learning, failures, maps, digest))
+    told = story.tell(content, frame, run, cohort, learning, failures, maps, digest)
+    return environment.get_template("report.html.j2").render(told, risk=risk, risk_counts=probast.counts(risk))
+
+
+def check(workdir: epath.PathLike) -> str:
+    """The risk of bias of a workdir that has been evaluated, as text for a terminal."""
+    workdir = epath.Path(workdir)
+    content = read_metrics(workdir)
+    return probast.text(risk_of_bias(workdir, content, read_frame(workdir), read_run(workdir), read_cohort(workdir)))
+
+
+def risk_of_bias(workdir: epath.Path, content: dict, frame: pd.DataFrame, run: dict, cohort: dict) -> list:
+    """See `probast.assess`. InputError where a file does not hold what it was written with."""
+    path = workdir / "splits.json"
+    folds = read_json(path).get("folds") if path.exists() else []
+    others = [read_metrics(one.parent) for one in sorted((workdir / "external").glob("*/metrics.json"))]
+    try:
+        task = wording.task_order(content, run)[0]
+        external = [wording.lead(one, task) for one in others if any(task in tasks for tasks in one["models"].values())]
+        return probast.assess(Facts(content, run["config"], cohort, frame, folds, external, task))
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError, StopIteration) as error:
+        raise InputError(
+            f"{workdir}: run.json, splits.json, cohort.json or metrics.json is not as it was written ({type(error).__name__}: {error}): "
+            "restore it, or run --mode evaluate"
+        ) from None
 
 
 def console_table(content: dict) -> str:
