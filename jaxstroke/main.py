@@ -4,120 +4,45 @@ A trained workdir knows its config: `--config` may then be left out. What a user
 """
 
 import logging
-import os
 import re
 import signal
 import sys
-import traceback
 
-from absl import flags
 from absl import logging as absl_logging
 from etils import epath
-from ml_collections.config_flags import config_flags
 
-from jaxstroke import check, compilations, full_disk, hosts, restart, terminal
+from jaxstroke import check, command_line, compilations, full_disk, hosts, restart, terminal
 from jaxstroke import workdir as work
-from jaxstroke.errors import InputError, Stopped, nearest
+from jaxstroke.errors import InputError, Stopped
 
-MODES = ("train", "prepare", "evaluate", "report", "compare", "predict", "explain", "benchmark")
-TOGETHER = ("train", "evaluate")  # modes that several processes can share
+TOGETHER = ("train", "evaluate")  # modes that several processes can share, on the cohort of training
 LONGEST = 10_000  # characters of a message
 LONG_WORD = re.compile(r"(\S{200})\S{200,}")  # a damaged cell, file name or value
 logger = logging.getLogger("jaxstroke")
-
-
-def define(argv: list[str]) -> flags.FlagValues:
-    """The flags; the config comes from its file, or from the workdir's `run.json` where no file is named."""
-    values = flags.FlagValues()
-    flags.DEFINE_string("workdir", None, "Folder of this run; made if absent.", flag_values=values)
-    flags.DEFINE_string("mode", "train", f"What to do: {', '.join(MODES)}.", flag_values=values)
-    flags.DEFINE_string("cohort", "", "predict, explain: a table of new patients; evaluate: with outcomes.", flag_values=values)
-    flags.DEFINE_string(
-        "output", "", "predict: where to write predictions, default WORKDIR/external/.../predictions.csv.", flag_values=values
-    )
-    flags.DEFINE_boolean("profile", False, "benchmark: trace a few steps and list their costliest operations.", flag_values=values)
-    flags.DEFINE_boolean("quiet", False, "Warnings and results only, no progress.", flag_values=values)
-    named = [argument.removeprefix("--").removeprefix("-").partition("=")[0] for argument in argv[1:]]
-    if "config" in named:
-        config_flags.DEFINE_config_file("config", None, "File with get_config, and a variant after a colon.", flag_values=values)
-        return values
-    trained = work.trained_config(work.absolute(given(argv, "workdir"))) if given(argv, "workdir") else None
-    if trained is not None:
-        config_flags.DEFINE_config_dict("config", trained, "The workdir's config.", flag_values=values)
-    return values
-
-
-def given(argv: list[str], name: str) -> str:
-    """The value of a string flag before flags are parsed, "" where it is absent."""
-    for place, argument in enumerate(argv):
-        key, equals, value = argument.lstrip("-").partition("=")
-        if argument.startswith("-") and key == name:
-            return value if equals else (argv[place + 1] if place + 1 < len(argv) else "")
-    return ""
-
-
-def parse(argv: list[str]) -> flags.FlagValues:
-    """Parsed flags, or InputError for whatever is wrong with them."""
-    try:
-        values = define(argv)
-        rest = values(argv)
-        getattr(values.config if "config" in values else None, "keys", None)  # a file that is not there says so at the first look
-    except InputError:
-        raise
-    except Exception as error:  # a config file is a program: it may fail in any way
-        raise InputError(f"{place_of(error, given(argv, 'config').partition(':')[0])}: {plain(error)}") from None
-    if rest[1:]:
-        raise InputError(f"'{rest[1]}' is no flag: write --name=value.{nearest(rest[1].lstrip('-'), values)}")
-    if values.mode not in MODES:
-        raise InputError(f"--mode {values.mode} is unknown.{nearest(values.mode, MODES)}")
-    if not values.workdir:
-        raise InputError("--workdir is missing: name a folder for this run, such as --workdir runs/demo")
-    if values.output and values.mode != "predict":
-        raise InputError("--output goes with --mode predict")
-    if values.cohort and values.mode not in ("predict", "explain", "evaluate"):
-        raise InputError("--cohort goes with --mode predict, explain and evaluate")
-    if values.mode != "benchmark" and values.profile:
-        raise InputError("--profile goes with --mode benchmark")
-    if "config" not in values:
-        raise InputError(
-            f"--config is missing, and {values.workdir} holds no run.json: name a config, such as --config configs/mri_cnn_lstm.py:demo"
-        )
-    return values
-
-
-def plain(error: Exception) -> str:
-    """An error's text; of one that quotes a traceback, its last line."""
-    text = str(error).strip("'\"").replace("\\n", "\n").strip() or type(error).__name__
-    text = text.splitlines()[-1] if "Traceback" in text else text
-    return f"the config has no key '{text}'" if isinstance(error, KeyError) else text
-
-
-def place_of(error: Exception, file: str) -> str:
-    """The line of the config file that an error comes from; else the command line. ml_collections quotes some errors with their trace."""
-    written = "".join(traceback.format_exception(error))
-    lines = re.findall(rf'File ".*{re.escape(os.path.basename(file))}", line (\d+)', written) if file else []
-    if lines:
-        return f"config file {file}, line {lines[-1]}"
-    return f"cannot read the command line with config file {file}" if file else "cannot read the command line"
 
 
 def run(argv: list[str]) -> int:
     """Do what the command line asks; the exit code."""
     if set(argv[1:]) & {"--help", "-h", "-help"}:
         print(__doc__)
-        print(define([argv[0]]).get_help())
+        print(command_line.define([argv[0]]).get_help())
         return 0
-    values = parse(argv)
+    values = command_line.parse(argv)
     if values.quiet:
         logger.setLevel(logging.WARNING)
     workdir = work.absolute(values.workdir)
     if workdir.exists() and not workdir.is_dir():
         raise InputError(f"--workdir {values.workdir} is a file: name a folder")
     config = values.config
+    if values.check:
+        from jaxstroke.evaluation import report as reports
+
+        print(reports.check(workdir))
+        return 0
     if values.mode == "report":
         return report(workdir)
     check.check(config)
-    if config.device.processes != 1 and values.mode not in TOGETHER:
+    if config.device.processes != 1 and (values.mode not in TOGETHER or values.cohort):
         raise InputError(f"--mode {values.mode} runs in one process: leave config.device.processes at 1")
     set_up_jax(config)
     from jaxstroke import models  # JAX is imported only where it is needed
@@ -126,11 +51,11 @@ def run(argv: list[str]) -> int:
     if values.mode == "benchmark":
         from jaxstroke.benchmark import measure  # what reads files is not imported here
 
-        measure.benchmark(config, workdir, given(argv, "config"), values.profile)
+        measure.benchmark(config, workdir, command_line.given(argv, "config"), values.profile)
         return 0
     from jaxstroke.compare import mode as study
     from jaxstroke.explain import mode as explain
-    from jaxstroke.interop import init_from
+    from jaxstroke.interop import export, init_from
     from jaxstroke.training import external, modes, predict
 
     if values.mode == "prepare":
@@ -148,6 +73,8 @@ def run(argv: list[str]) -> int:
         predict.predict(config, workdir, values.cohort, values.output)
     elif values.mode == "explain":
         explain.explain(config, workdir, values.cohort)
+    elif values.mode == "export":
+        export.export(config, workdir)
     return 0
 
 

@@ -15,7 +15,7 @@ from jaxstroke import config_json
 from jaxstroke import workdir as work
 from jaxstroke.compare import reuse, variants
 from jaxstroke.errors import InputError
-from jaxstroke.evaluation import comparison, report
+from jaxstroke.evaluation import comparison, files
 from jaxstroke.evaluation.wording import show, span
 from jaxstroke.interop import init_from
 from jaxstroke.training import modes
@@ -90,14 +90,14 @@ def share_splits(study: epath.Path, folder: epath.Path):
     """The study's folds into a variant; a variant that was begun with others is refused."""
     source, target = study / "splits.json", folder / "splits.json"
     if not target.exists():
-        report.write_text(target, source.read_text())
+        files.write_text(target, source.read_text())
     elif target.read_text() != source.read_text():
         raise InputError(f"{target} holds other folds than {source}: delete the variant's folder, or put the file back")
 
 
 def training_seconds(folder: epath.Path) -> float:
     """What the steps of all epochs took, over all starts of the program."""
-    return round(sum(json.loads(line)["seconds"] for line in report.read_text(folder / "metrics.jsonl").splitlines()), 1)
+    return round(sum(json.loads(line)["seconds"] for line in files.read_text(folder / "metrics.jsonl").splitlines()), 1)
 
 
 def write_study(config, workdir: epath.Path, rows: dict):

@@ -12,7 +12,7 @@ from etils import epath
 from jaxstroke import config as settings
 from jaxstroke import config_json
 from jaxstroke import workdir as work
-from jaxstroke.evaluation import report
+from jaxstroke.evaluation import files
 from jaxstroke.training.checkpoint import Finished
 from jaxstroke.training.engine import finished_runs
 from jaxstroke.training.modes import Ready
@@ -59,7 +59,7 @@ def fill(ready: Ready, workdir: epath.Path, found: dict[str, str], finished: dic
     for one in (own, *others.values()):
         one.close()
     lines = [line for name in others for line in curves(finished[name][1], [part for part in found if found[part] == name])]
-    report.write_text(workdir / "metrics.jsonl", "".join(f"{line}\n" for line in lines))
+    files.write_text(workdir / "metrics.jsonl", "".join(f"{line}\n" for line in lines))
 
 
 def read(finished: Finished, run_id: str) -> dict:
@@ -77,7 +77,7 @@ def joined(loaded: dict[str, dict], found: dict[str, str]) -> dict:
 def curves(workdir: epath.Path, parts: list[str]) -> list[str]:
     """The lines of a donor's `metrics.jsonl`, of some parts only."""
     found = []
-    for line in report.read_text(workdir / "metrics.jsonl").splitlines():
+    for line in files.read_text(workdir / "metrics.jsonl").splitlines():
         values = json.loads(line)
         if "network" not in parts:
             values |= {name: {part: values[name][part] for part in parts if part in values[name]} for name in ("train_loss", "val_loss")}

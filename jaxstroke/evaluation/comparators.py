@@ -40,9 +40,10 @@ def fit(
 
 
 def apply(numbers: dict, values: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Probabilities `n` of patients by fitted numbers; values and mask: n k as in `fit`."""
-    x = design(numbers, np.asarray(values, np.float64), np.asarray(mask) > 0)
-    return predictions.sigmoid(x @ np.asarray(numbers["coefficients"]) + numbers["intercept"])
+    """Probabilities `n` of patients by fitted numbers; values and mask: n k as in `fit`, of NumPy or another library of arrays."""
+    xp = predictions.namespace(values)
+    x = design(numbers, xp.asarray(values, dtype=float), xp.asarray(mask) > 0)
+    return predictions.sigmoid(x @ xp.asarray(numbers["coefficients"]) + numbers["intercept"])
 
 
 def design(numbers: dict, values: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -50,9 +51,10 @@ def design(numbers: dict, values: np.ndarray, known: np.ndarray) -> np.ndarray:
 
     Flags stay 0 and 1: standardising the flag of the one patient without a value would give that patient a weight of twenty.
     """
-    filled = np.where(known, values, np.asarray(numbers["median"]))
-    standard = (filled - np.asarray(numbers["mean"])) / np.asarray(numbers["scale"])
-    return np.hstack([standard, (~known).astype(np.float64)])
+    xp = predictions.namespace(values)
+    filled = xp.where(known, values, xp.asarray(numbers["median"]))
+    standard = (filled - xp.asarray(numbers["mean"])) / xp.asarray(numbers["scale"])
+    return xp.hstack([standard, (~known).astype(float)])
 
 
 def with_volume(values: np.ndarray, mask: np.ndarray, volume_ml: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ import pandas as pd
 from etils import epath
 
 from jaxstroke.errors import InputError
-from jaxstroke.evaluation import metrics, report, story, wording
+from jaxstroke.evaluation import files, metrics, report, story, wording
 from jaxstroke.evaluation.delong import holm
 from jaxstroke.evaluation.wording import show
 
@@ -24,22 +24,22 @@ COLUMNS = (
 
 def write(workdir: epath.Path) -> dict:
     """Both files; what they are made of: as `metrics.json`, with the variants' names for models, and `variants`."""
-    run, variants = report.read_run(workdir), read_variants(workdir)
-    frames = {line["name"]: report.read_frame(workdir / "variants" / line["name"]) for line in variants}
+    run, variants = files.read_run(workdir), read_variants(workdir)
+    frames = {line["name"]: files.read_frame(workdir / "variants" / line["name"]) for line in variants}
     evaluate = run["config"]["evaluate"]
     content = compute(frames, int(evaluate["bootstrap"]), evaluate["attainable"]) | {"variants": variants}
     content["primary"] = wording.task_order(content, run)[0]
-    report.write_text(
+    files.write_text(
         workdir / "comparison.csv", pd.DataFrame(table(content), columns=list(COLUMNS)).to_csv(index=False, float_format="%.9g")
     )
-    report.write_text(workdir / "comparison.html", report.page("comparison.html.j2", tell(content, run)))
+    files.write_text(workdir / "comparison.html", report.page("comparison.html.j2", tell(content, run)))
     return content
 
 
 def read_variants(workdir: epath.Path) -> list[dict]:
     """The lines of `variants.json`, the first variant first."""
     path = workdir / "variants.json"
-    found = report.read_json(path).get("variants") if path.exists() else None
+    found = files.read_json(path).get("variants") if path.exists() else None
     keys = {"name", "changes", "parameters", "training_seconds", "networks_of"}
     if not isinstance(found, list) or not found or not all(isinstance(line, dict) and keys <= line.keys() for line in found):
         raise InputError(f"{path} is not there or not as it was written: --mode compare writes it")

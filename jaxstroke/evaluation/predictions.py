@@ -41,9 +41,15 @@ def log_odds(probability: np.ndarray) -> np.ndarray:
     return np.log(clipped) - np.log1p(-clipped)
 
 
+def namespace(values):
+    """The library whose array this is: NumPy, or that of an accelerator's array while a network is exported (the array API standard)."""
+    return values.__array_namespace__() if hasattr(values, "__array_namespace__") else np
+
+
 def sigmoid(logit: np.ndarray) -> np.ndarray:
-    """1 / (1 + exp(-logit)) without overflow."""
-    return 0.5 * (1 + np.tanh(0.5 * np.asarray(logit, np.float64)))
+    """1 / (1 + exp(-logit)) without overflow, in the library of its array."""
+    xp = namespace(logit)
+    return 0.5 * (1 + xp.tanh(0.5 * xp.asarray(logit, dtype=float)))
 
 
 def block(

@@ -1,8 +1,7 @@
 """What the report says: sentences, table rows and figures from `metrics.json` and its neighbours, ready for the template."""
 
-import pandas as pd
-
 from jaxstroke.evaluation import forest, new_patients, patients, sections, tripod
+from jaxstroke.evaluation.files import Files
 from jaxstroke.evaluation.parts import tasks_of
 from jaxstroke.evaluation.wording import (
     censoring_words,
@@ -21,15 +20,13 @@ MANY = 50  # failed files listed in full
 NOT_COMPARED = {"auc_difference": None, "ci95": None, "p_delong": None, "p_holm": None}
 
 
-def tell(
-    content: dict, frame: pd.DataFrame, run: dict, cohort: dict, learning: str, failures: list, maps: list, digest: str, new: dict
-) -> dict:
-    """Everything the template reads. cohort, learning and failures may be empty, the sections then say so; without maps, or new patients,
-    there is none."""
+def tell(content: dict, read: Files) -> dict:
+    """Everything the template reads but the risk of bias. content: of `metrics.json`. Where a file was not there, its section says so."""
+    run, cohort = read.run, read.cohort
     tasks = task_order(content, run)
     primary = tasks[0]
-    failed = [line for line in failures if line.get("used") != "yes"]
-    models = next(task.models for name, task in tasks_of(frame).items() if name == primary)
+    failed = [line for line in read.failures if line.get("used") != "yes"]
+    models = next(task.models for name, task in tasks_of(read.frame).items() if name == primary)
     return {
         "title": run["config"].get("model", {}).get("name") or "model",
         "primary": primary,
@@ -41,18 +38,18 @@ def tell(
         "thresholds": sections.thresholds(content, models, primary),
         "subgroups": patients.subgroups(content, primary),
         "readers": sections.readers(content, primary),
-        "learning": sections.learning(learning),
+        "learning": sections.learning(read.learning),
         "flow": patients.flow(cohort, content, primary),
         "censoring": censoring_words(run, tasks, content["split"] == "external"),
         "characteristics": patients.characteristics(cohort),
         "missing": patients.missing(cohort),
         "failures": failed[:MANY],
         "failed": len(failed),
-        "remarks": len(failures) - len(failed),
-        "explained": maps,
-        "new_patients": new_patients.tell(new, lead(content, primary).get("in_the_large")),
+        "remarks": len(read.failures) - len(failed),
+        "explained": read.maps,
+        "new_patients": new_patients.tell(read.new, lead(content, primary).get("in_the_large")),
         "config": sections.flatten(run["config"]),
-        "repeat": sections.reproducibility(run, digest),
+        "repeat": sections.reproducibility(run, read.digest),
         "tripod": tripod.checklist(content, run, cohort, primary),
         "bootstrap": content["bootstrap"],
         "skipped": lead(content, primary)["skipped_folds"],

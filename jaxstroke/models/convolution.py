@@ -3,6 +3,7 @@
     native          the compiler's own operation; a strided one gets a gradient of stride-1 convolutions, which never dilates
     products        matrix products over gathered or scattered taps, and native two-dimensional convolutions: for CPUs, whose native
                     three-dimensional convolution and kernel gradients are 3 to 6 times slower
+    when_it_runs    products on a CPU, native elsewhere, decided when a program that was made for several platforms is loaded (export)
     space_to_depth  a strided one as a stride-1 convolution over the stride's phases, laid side by side as channels: for a TPU's stem,
                     where a single channel would leave most of the matrix unit empty
 
@@ -218,4 +219,14 @@ def kernel_gradient(x, g, kernel, axes):
     return jnp.flip(found, [place - 1 for place in on["g"]])
 
 
-FORMS = {"native": native, "products": products, "space_to_depth": space_to_depth}
+# when it runs
+
+
+def when_it_runs(x, kernel, axes):
+    """The form of the platform that a program for several runs on at last: it holds both."""
+    return jax.lax.platform_dependent(
+        x, kernel, cpu=lambda x, kernel: products(x, kernel, axes), default=lambda x, kernel: native(x, kernel, axes)
+    )
+
+
+FORMS = {"native": native, "products": products, "space_to_depth": space_to_depth, "when_it_runs": when_it_runs}

@@ -77,9 +77,9 @@ class Ensemble(nn.Module):
             c = fusion.weight(value, self.upper, self.clip)
         if self.rule == "learned":
             x = probabilities * (c[:, None] * present)[..., None]
-            return nn.Dense(logits.shape[-1], name=f"learned_{task}")(x.reshape(len(x), -1))
+            return nn.Dense(logits.shape[-1], name=f"learned_{task}")(x.reshape(x.shape[0], -1))
         if self.rule == "stacked":
-            x = (logits * present[..., None]).reshape(len(logits), -1)
+            x = (logits * present[..., None]).reshape(logits.shape[0], -1)
             x = jnp.concatenate([x, present, clinical.clinical_input(batch, fitted)], -1)
             return nn.Dense(logits.shape[-1], name=f"stacked_{task}")(x)
         return fusion.logit(fusion.parameter_free(self.rule, probabilities, present, c if self.rule != "mean" else None, prior))

@@ -10,7 +10,7 @@ import numpy as np
 from etils import epath
 
 from jaxstroke import workdir as work
-from jaxstroke.evaluation import predictions, report
+from jaxstroke.evaluation import files, predictions, report
 from jaxstroke.training import drift, predict, summary
 
 logger = logging.getLogger("jaxstroke")
@@ -25,7 +25,7 @@ def validate(config, workdir: epath.Path, new: str):
     here = drift.inputs(config, loaded, prepared)
     summary.write(config, cohort, loaded, here, folder)
     trained = workdir / "cohort.json"
-    before = report.read_json(trained).get("inputs") if trained.exists() else None
+    before = files.read_json(trained).get("inputs") if trained.exists() else None
     said = {"networks": len(kept["fold"]), "known": known, "thresholds": thresholds(kept["decisions"]), "training": before, "here": here}
     work.write_json(folder / "external.json", said)
     logger.info("metrics, %d bootstrap samples", config.evaluate.bootstrap)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jaxstroke.errors import InputError, nearest
-from jaxstroke.evaluation import comparators
+from jaxstroke.evaluation import comparators, predictions
 from jaxstroke.models import fusion
 
 
@@ -95,32 +95,35 @@ def fit_cut(
 
 def inputs(config, rule: Rule, modules: Modules, numbers: dict, task: str, cut: int) -> tuple[np.ndarray, np.ndarray]:
     """What a fitted rule's logistic reads, `n p` and its mask: c times each probability, or each logit and the clinical columns."""
+    xp = predictions.namespace(modules.present)
     logits = modules.logits[task][..., cut]
     if rule.kind == "learned":
-        return weight_of(config, rule, modules, numbers)[:, None] / (1 + np.exp(-logits)), modules.present
-    return np.hstack([logits, modules.clinical]), np.hstack([modules.present, modules.clinical_mask])
+        return weight_of(config, rule, modules, numbers)[:, None] / (1 + xp.exp(-logits)), modules.present
+    return xp.hstack([logits, modules.clinical]), xp.hstack([modules.present, modules.clinical_mask])
 
 
 def weight_of(config, rule: Rule, modules: Modules, numbers: dict) -> np.ndarray:
     """`n`: the clinical weight c, by the training median where the value is missing."""
+    xp = predictions.namespace(modules.present)
     known = modules.clinical_mask[:, rule.column] > 0
-    values = np.where(known, modules.clinical[:, rule.column], numbers["medians"][rule.column])
-    return np.asarray(fusion.weight(values, rule.upper, tuple(config.model.fusion_clip)), np.float64)
+    values = xp.where(known, modules.clinical[:, rule.column], numbers["medians"][rule.column])
+    return xp.asarray(fusion.weight(values, rule.upper, tuple(config.model.fusion_clip)), dtype=float)
 
 
 def apply(config, rule: Rule, modules: Modules, numbers: dict, task: str) -> np.ndarray:
-    """`n k` probabilities of a task by a rule, falling with the cut-off."""
-    prior = np.asarray(numbers["priors"][task])
+    """`n k` probabilities of a task by a rule, falling with the cut-off; in the library of the modules' arrays."""
+    xp = predictions.namespace(modules.present)
+    prior = xp.asarray(numbers["priors"][task])
     if rule.kind in fusion.FITTED:
         parts = []
         for cut, coefficients in enumerate(numbers[rule.name][task]):
             if coefficients is None:
-                parts.append(np.full(len(modules.present), prior[cut]))
+                parts.append(xp.full(modules.present.shape[:1], prior[cut]))
             else:
                 parts.append(comparators.apply(coefficients, *inputs(config, rule, modules, numbers, task, cut)))
-        merged = np.stack(parts, -1)
+        merged = xp.stack(parts, axis=-1)
     else:
         c = None if rule.kind == "mean" else weight_of(config, rule, modules, numbers)
-        probabilities = 1 / (1 + np.exp(-modules.logits[task]))
-        merged = np.asarray(fusion.parameter_free(rule.kind, probabilities, modules.present, c, prior), np.float64)
-    return np.minimum.accumulate(merged, -1)
+        probabilities = 1 / (1 + xp.exp(-modules.logits[task]))
+        merged = xp.asarray(fusion.parameter_free(rule.kind, probabilities, modules.present, c, prior), dtype=float)
+    return xp.minimum.accumulate(merged, -1)

@@ -10,7 +10,7 @@ from jaxstroke.evaluation import predictions, report
 
 SECTIONS = (
     "summary", "patients", "missing", "failures", "models", "paired", "curves", "roc", "calibration", "decision", "distributions",
-    "thresholds", "subgroups", "learning", "methods", "reproducibility", "config", "tripod",
+    "thresholds", "subgroups", "learning", "methods", "reproducibility", "config", "tripod", "risk",
 )  # fmt: skip
 
 
