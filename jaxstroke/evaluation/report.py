@@ -49,9 +49,10 @@ def write_report(workdir: epath.PathLike, content: dict | None = None) -> epath.
 
 
 def render(
-    content: dict, frame: pd.DataFrame, run: dict, cohort: dict, learning: str, failures: list, maps: list, risk: list, digest
+    content: dict, frame: pd.DataFrame, run: dict, cohort: dict, learning: str, failures: list, maps: list, risk: list, digest: str
 ) -> str:
-    """The page. content: of `metrics.json`; cohort, learning, failures and maps may be empty; digest: of `predictions.csv`."""
+    """The page. content: of `metrics.json`; cohort, learning, failures and maps may be empty; risk: of `risk_of_bias`; digest: of
+    `predictions.csv`."""
     loader = jinja2.FileSystemLoader(str(TEMPLATES))
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     told = story.tell(content, frame, run, cohort, learning, failures, maps, digest)
