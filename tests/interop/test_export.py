@@ -34,6 +34,7 @@ RUNS = {  # name: (config file, what is changed of its smoke variant)
     ),
     "joint": ("mri_cnn_lstm", ["--config.train.stages=joint", "--config.train.epochs=1", "--config.split.inner_folds=0"]),
 }
+QUICK = ("images_and_columns", "columns", "volume")
 # Run by a Python that refuses to find the package: what a user of an export has.
 ALONE = """
 import sys
@@ -120,7 +121,7 @@ def new_batch(workdir: pathlib.Path) -> tuple[dict[str, np.ndarray], object, obj
     return {name: batch[name] for name in artefact.shapes(config, loaded.schema)}, config, loaded.schema, kept
 
 
-@pytest.mark.parametrize("name", RUNS)
+@pytest.mark.parametrize("name", [*QUICK, pytest.param("joint", marks=pytest.mark.slow)])
 def test_loaded_without_the_package_it_says_what_predict_says(trained, name, tmp_path):
     workdir = trained(name)
     described = json.loads((workdir / "export" / "preprocessing.json").read_text())
@@ -139,7 +140,7 @@ def test_loaded_without_the_package_it_says_what_predict_says(trained, name, tmp
 
 
 def test_only_what_the_networks_read_is_an_input(trained):
-    names = {name: set(json.loads((trained(name) / "export" / "preprocessing.json").read_text())["inputs"]) for name in RUNS}
+    names = {name: set(json.loads((trained(name) / "export" / "preprocessing.json").read_text())["inputs"]) for name in QUICK}
     assert names["columns"] == {"clinical", "clinical_mask"}
     assert names["volume"] == {"images/ct"}
     assert {"images/dwi", "images_mask/tmax", "clinical"} <= names["images_and_columns"]
