@@ -99,15 +99,15 @@ def trained(config, workdir: epath.Path) -> Asked:
 
 def new(config, workdir: epath.Path, cohort_table: str) -> Asked:
     """New patients, by the networks of all folds."""
-    kept, _, loaded, folder, prepared = predict.read_new(config, workdir, cohort_table)
-    numbers = predict.fitted_numbers(kept)
+    found = predict.read_new(config, workdir, cohort_table)
+    kept, loaded, numbers = found.kept, found.loaded, predict.fitted_numbers(found.kept)
     rows = choice.rows(config, loaded.units)
-    frame = predict.score_new(config, workdir, kept, loaded, "new")
+    frame = predict.score_new(config, workdir, found, "new")
     frame = frame[frame["model"] == "network"]
     engine = engines.build(config, loaded.arrays, next(iter(numbers.values())), loaded.stored)
     networks = {row: list(kept["fold"]) for row in rows}
     sentence = f"A new patient, by the {len(kept['fold'])} networks of all folds."
-    return Asked(loaded, prepared, engine, numbers, networks, frame, pathlib.Path(folder / "explain"), sentence)
+    return Asked(loaded, found.prepared, engine, numbers, networks, frame, pathlib.Path(found.folder / "explain"), sentence)
 
 
 @dataclass(frozen=True)

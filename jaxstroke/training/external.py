@@ -16,14 +16,15 @@ from jaxstroke.training import drift, predict, summary
 logger = logging.getLogger("jaxstroke")
 
 
-def validate(config, workdir: epath.Path, new: str):
-    """Score labelled patients that no network has seen, judge and report. new: a table, or a folder as the config's recipe reads it."""
-    kept, cohort, loaded, folder, prepared = predict.read_new(config, workdir, new, labelled=True)
-    frame = predict.ensemble(predict.score_new(config, workdir, kept, loaded, "external"), kept["decisions"])
-    known = predict.warn_of_known(kept, loaded)
+def validate(config, workdir: epath.Path, source: str):
+    """Score labelled patients that no network has seen, judge and report. source: a table, or a folder as the config's recipe reads it."""
+    new = predict.read_new(config, workdir, source, labelled=True)
+    folder, kept = new.folder, new.kept
+    frame = predict.ensemble(predict.score_new(config, workdir, new, "external"), kept["decisions"])
+    known = predict.warn_of_known(new)
     predictions.write(folder / "predictions.csv", frame)
-    here = drift.inputs(config, loaded, prepared)
-    summary.write(config, cohort, loaded, here, folder)
+    here = drift.inputs(config, new.loaded, new.prepared)
+    summary.write(config, new.cohort, new.loaded, here, folder)
     trained = workdir / "cohort.json"
     before = files.read_json(trained).get("inputs") if trained.exists() else None
     said = {"networks": len(kept["fold"]), "known": known, "thresholds": thresholds(kept["decisions"]), "training": before, "here": here}
@@ -31,7 +32,8 @@ def validate(config, workdir: epath.Path, new: str):
     logger.info("metrics, %d bootstrap samples", config.evaluate.bootstrap)
     metrics = report.write_metrics(folder)
     print(report.console_table(metrics))
-    print(f"{len(loaded.units)} patients scored by {len(kept['fold'])} networks; report: {report.write_report(folder, metrics)}")
+    page = report.write_report(folder, metrics)
+    print(f"{len(new.loaded.units)} patients scored by {len(kept['fold'])} networks; report: {page}")
 
 
 def thresholds(decisions: dict) -> dict[str, dict[str, float]]:

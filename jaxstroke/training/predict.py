@@ -23,20 +23,31 @@ logger = logging.getLogger("jaxstroke")
 
 def predict(config, workdir: epath.Path, cohort_table: str, output: str):
     """Score patients without outcomes by the ensemble of the folds: `--cohort new.csv`, or the config's recipe on another root."""
-    kept, _, loaded, folder, _ = read_new(config, workdir, cohort_table)
-    frame = ensemble(score_new(config, workdir, kept, loaded, "new"), kept["decisions"])
-    warn_of_known(kept, loaded)
-    predictions.write(folder / "predictions.csv", frame)
-    target = work.absolute(output) if output else folder / "predictions.csv"
+    new = read_new(config, workdir, cohort_table)
+    frame = ensemble(score_new(config, workdir, new, "new"), new.kept["decisions"])
+    warn_of_known(new)
+    predictions.write(new.folder / "predictions.csv", frame)
+    target = work.absolute(output) if output else new.folder / "predictions.csv"
     if output:
         target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(folder / "predictions.csv", target)
-    print(f"{len(loaded.units)} patients scored by {len(kept['fold'])} networks: {target}")
+        shutil.copyfile(new.folder / "predictions.csv", target)
+    print(f"{len(new.loaded.units)} patients scored by {len(new.kept['fold'])} networks: {target}")
 
 
-def warn_of_known(kept: dict, loaded: load.Loaded) -> int:
+@dataclasses.dataclass(frozen=True)
+class New:
+    """New patients beside a trained workdir. kept: `model.json`; folder: of what is found out about them."""
+
+    kept: dict
+    cohort: table.Cohort
+    loaded: load.Loaded
+    prepared: prepare.Prepared
+    folder: epath.Path
+
+
+def warn_of_known(new: New) -> int:
     """How many of these patients were in the training cohort; said where there are any."""
-    known = sorted({unit.patient for unit in loaded.units} & set(kept["patients"]))
+    known = sorted({unit.patient for unit in new.loaded.units} & set(new.kept["patients"]))
     if known:
         logger.warning(
             "%d of these patients were in the training cohort (first: %s): their scores are not independent", len(known), known[0]
@@ -44,25 +55,22 @@ def warn_of_known(kept: dict, loaded: load.Loaded) -> int:
     return len(known)
 
 
-def read_new(
-    config, workdir: epath.Path, new: str, labelled: bool = False
-) -> tuple[dict, table.Cohort, load.Loaded, epath.Path, prepare.Prepared]:
-    """(`model.json`, the new patients, their arrays, the folder of what is found out about them, their records) of a trained workdir.
+def read_new(config, workdir: epath.Path, source: str, labelled: bool = False) -> New:
+    """New patients for a trained workdir. source: a table, or where the config's cohort has a recipe a folder of that layout.
 
-    new: a table, or where the config's cohort has a recipe a folder of that layout. labelled: outcomes are needed, and patients without are
-    left out.
+    labelled: outcomes are needed, and patients without are left out.
     """
     written = check_whole(config, workdir)
-    if new:
-        whole = config.cohort.recipe != "table" and work.absolute(new).is_dir()
+    if source:
+        whole = config.cohort.recipe != "table" and work.absolute(source).is_dir()
         with config.unlocked():
-            config.cohort.update({"root": new} if whole else {"recipe": "table", "table": new})
+            config.cohort.update({"root": source} if whole else {"recipe": "table", "table": source})
     elif all(config.cohort[key] == written["config"]["cohort"][key] for key in ("root", "table")):
         raise InputError("predict needs new patients: --cohort new.csv, or --config.cohort.root=FOLDER for a public cohort's recipe")
-    kept = read_model(workdir)
-    folder = workdir / "external" / work.digest([str(work.absolute(path)) for path in (config.cohort.table, config.cohort.root)])[:12]
+    named = [str(work.absolute(path)) for path in (config.cohort.table, config.cohort.root)]
+    folder = workdir / "external" / work.digest([*named, "labelled"] if labelled else named)[:12]
     folder.mkdir(parents=True, exist_ok=True)
-    return kept, *new_patients(config, workdir, folder, clinical.from_json(kept["schema"]), labelled)
+    return new_patients(config, workdir, folder, read_model(workdir), labelled)
 
 
 def check_whole(config, workdir: epath.Path) -> dict:
@@ -80,19 +88,21 @@ def read_model(workdir: epath.Path) -> dict:
     return work.read_sealed(workdir / "model.json", f"--mode evaluate --workdir {workdir} writes it again")
 
 
-def new_patients(config, workdir: epath.Path, folder: epath.Path, schema: clinical.Schema, labelled: bool):
-    """(cohort, arrays, folder, records) of a table: of a patient whose every file is broken the rest is scored, and flagged."""
-    cohort = table.read_cohort(config, folder, labelled)
+def new_patients(config, workdir: epath.Path, folder: epath.Path, kept: dict, labelled: bool) -> New:
+    """Everyone in a table: of a patient whose every file is broken the rest is scored, and flagged."""
+    cohort, schema = table.read_cohort(config, folder, labelled), clinical.from_json(kept["schema"])
     with config.unlocked():
         config.cohort.max_failed_share = 1.0
     prepared = prepare.prepare(config, cohort, folder, work.records_root(config, workdir), settings.prepared_names(config), schema)
     if prepared.failures:
         logger.warning("%d files could not be used, see %s", len(prepared.failures), folder / "prepare_report.csv")
-    return cohort, load.load(config, cohort, dataclasses.replace(prepared, left_out=())), folder, prepared
+    loaded = load.load(config, cohort, dataclasses.replace(prepared, left_out=()))
+    return New(kept, cohort, loaded, prepared, folder)
 
 
-def score_new(config, workdir: epath.Path, kept: dict, loaded: load.Loaded, split: str) -> pd.DataFrame:
+def score_new(config, workdir: epath.Path, new: New, split: str) -> pd.DataFrame:
     """`predictions.csv` rows of new patients by every network, and the columns that are scored as they are. split: new | external."""
+    kept, loaded = new.kept, new.loaded
     rows, numbers = np.arange(len(loaded.units)), fitted_numbers(kept)
     engine = engines.build(config, loaded.arrays, next(iter(numbers.values())), loaded.stored)
     finished, like = engines.finished_runs(workdir), engine.abstract_variables()

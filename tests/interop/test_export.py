@@ -112,7 +112,8 @@ def new_batch(workdir: pathlib.Path) -> tuple[dict[str, np.ndarray], object, obj
     config = work.trained_config(epath.Path(workdir))
     with config.unlocked():
         config.device.data = 1
-    kept, loaded, _, _ = predict.read_new(config, epath.Path(workdir), str(workdir.parent / "new.csv"))
+    new = predict.read_new(config, epath.Path(workdir), str(workdir.parent / "new.csv"))
+    kept, loaded = new.kept, new.loaded
     config = work.trained_config(epath.Path(workdir))
     engine = engines.build(config, loaded.arrays, next(iter(predict.fitted_numbers(kept).values())), loaded.stored)
     rows = np.full((1, engine.slots, 1, 8), -1, np.int32)
