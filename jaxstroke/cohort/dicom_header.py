@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from pydicom.uid import UID_dictionary
 
-from jaxstroke.cohort.dicom_parts import items, numbers, text, whole
+from jaxstroke.cohort.dicom_parts import TABLE, items, numbers, text, whole
 from jaxstroke.cohort.files import ReadError
 from jaxstroke.cohort.image import FARTHEST
 
@@ -122,6 +122,8 @@ def common_of(dataset) -> dict:
     bits = whole(dataset, "BitsAllocated")
     if min(size) < 1 or bits is None or not 1 <= bits <= 64:
         raise ReadError("its header says no possible size")
+    if TABLE in dataset:
+        raise ReadError("its stored values mean something by a lookup table alone (modality LUT), which is not read: store a rescale")
     modality, rescaled = text(dataset, "Modality"), text(dataset, "RescaleType")
     key = (text(dataset, "SeriesInstanceUID"), text(dataset, "FrameOfReferenceUID"), modality, class_of(dataset)[1], size)
     return {"size": size, "bits": bits, "hounsfield": modality == "CT" and rescaled in ("", "HU", "US"), "key": key}

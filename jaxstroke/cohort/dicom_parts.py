@@ -31,7 +31,8 @@ APART = (
 )  # fmt: skip
 KINDS = ("ImageType", "SOPClassUID", "Modality", "RescaleType", "SeriesInstanceUID", "FrameOfReferenceUID")  # for grouping alone
 FRAMES = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
-WANTED = [*KINDS, *LAYOUT, *MEASURES, *APART, *FRAMES]
+TABLE = "ModalityLUTSequence"  # that gives stored values their meaning, in place of slope and intercept
+WANTED = [*KINDS, *LAYOUT, *MEASURES, *APART, *FRAMES, TABLE]
 
 
 @contextlib.contextmanager

@@ -309,6 +309,7 @@ def test_ways_to_store_pixels_that_are_not_read(tmp_path, syntax, words):
         ({"RescaleSlope": "1e300"}, "NaN or Inf"), ({"Rows": 60000, "Columns": 60000}, "GiB, at most 2"), ({"Rows": None}, "no size"),
         ({"BitsAllocated": 24}, "24 bits"), ({"HighBit": 11}, "place of a pixel's bits"), ({"PixelData": b"1234"}, "truncated"),
         ({"PixelData": None}, "truncated"), ({"PixelSpacing": [1e-4, 1e-4]}, "spacing is broken"), ({"Columns": 0}, "no possible size"),
+        ({"ModalityLUTSequence": [pydicom.Dataset()]}, "lookup table"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_series_is_said(tmp_path, fields, words):
