@@ -14,6 +14,7 @@ Published: AUC 0.77 for mRS > 2 on their own thrombectomy cohort, weighting by N
 | own      | your table: `--config.cohort.table=my.csv`                      | yours                                           |
 | paper    | your table at the published size, 192 x 192 x 24, eight modules | 0.77 published, on its own cohort; needs a GPU  |
 
+`--mode compare` sets each module alone and left out, every rule and clinical columns alone beside a variant: SOOP in NN minutes.
 `own` reads the columns patient_id, dwi, adc, flair, tmax (files), age, nihss, sex and mrs (0 to 6). A column of another name:
 `--config.images.dwi.column=DWI_path`. Fewer modules: `--config.model.images="('dwi','adc')"`.
 """
@@ -50,26 +51,7 @@ def get_config(variant: str = "demo") -> ConfigDict:
     config.model.fusion_column = "nihss"
     config.model.fusion_upper = ConfigDict({"nihss": 42.0, "age": 100.0})
     VARIANTS[variant](config)
-    if config.model.name == "mri_cnn_lstm":
-        config.variants = ablations(config)
     return config.lock()
-
-
-def ablations(config) -> ConfigDict:
-    """What --mode compare sets beside the config itself: every rule of the merge, each module alone and left out, no image, no merge by
-    clinical columns. They differ in the merge, so that the modules' networks are trained once; `clinical` is a network of its own."""
-    images = tuple(config.model.images) or tuple(config.images)
-    own = (config.model.fusion, config.model.fusion_column if config.model.fusion in ("poe", "scalar", "learned") else "")
-    rules = [("mean", ""), ("stacked", "")] + [(rule, column) for rule in ("poe", "scalar", "learned") for column in ("nihss", "age")]
-    found = {"all": {}}
-    for rule, column in (rule for rule in rules if rule != own):
-        name = f"rule_{rule}_{column}" if column else f"rule_{rule}"
-        found[name] = {"model.fusion": rule} | ({"model.fusion_column": column} if column else {})
-    for name in images:
-        found[f"only_{name}"] = {"model.images": (name,), "model.fusion": "mean"}
-        found[f"without_{name}"] = {"model.images": tuple(other for other in images if other != name)}
-    found["only_clinical"] = {"model.name": "clinical_mlp", "model.fusion": "none", "model.fusion_column": "", "model.hidden": 32}
-    return settings.variants(found)
 
 
 def paper(config):

@@ -196,7 +196,7 @@ def base() -> ConfigDict:
             "warmup": 3,  # before them
         }
     )
-    config.variants = ConfigDict()  # name: {key: value}, what --mode compare runs beside each other; see `variants`
+    config.variants = ConfigDict()  # name: {key: value}, what --mode compare runs; see `variants`; empty: `compare.ablations`
     return with_short_names(config)
 
 

@@ -102,7 +102,7 @@ def training_seconds(folder: epath.Path) -> float:
 
 def write_study(config, workdir: epath.Path, rows: dict):
     """`variants.json`: the rows in order, what each changes and what it cost, for `evaluation.comparison`."""
-    changes = {name: variants.flattened(name, section, config) for name, section in config.variants.items()}
+    changes = variants.changes_of(config)
     lines = []
     for name in rows:
         said = {key: variants.written(value) for key, value in changes.get(name, {}).items()}

@@ -5,6 +5,7 @@ import re
 from ml_collections import ConfigDict
 
 from jaxstroke import check, config_json, ranges
+from jaxstroke.compare import ablations
 from jaxstroke.errors import InputError, nearest
 
 BASE = "base"  # the config itself, where no variant is without a change
@@ -15,9 +16,7 @@ SHARED = ("cohort", "images", "clinical", "split", "variants", "evaluate.censori
 
 def configs(config) -> dict[str, ConfigDict]:
     """{name: locked config} of every variant; the first is the reference, which changes nothing. InputError naming what cannot be."""
-    changes = {name: flattened(name, section, config) for name, section in config.variants.items()}
-    if not changes:
-        raise InputError("config.variants is empty: name what is to be compared, as settings.variants({'lesion': {'model.images': ...}})")
+    changes = changes_of(config)
     plain = [name for name, values in changes.items() if not values]
     if len(plain) > 1:
         raise InputError(f"config.variants: {plain[0]} and {plain[1]} both change nothing: keep one, it is the first row")
@@ -26,6 +25,12 @@ def configs(config) -> dict[str, ConfigDict]:
     first = plain[0] if plain else BASE
     order = [first, *(name for name in changes if name != first)]
     return {name: applied(name, config, changes.get(name, {})) for name in order}
+
+
+def changes_of(config) -> dict[str, dict]:
+    """{name: {dotted key: value}} of `config.variants`, or where it is empty of the ready ablations."""
+    section = config.variants or ablations.ready(config)
+    return {name: flattened(name, values, config) for name, values in section.items()}
 
 
 def flattened(name: str, section, config) -> dict[str, object]:

@@ -26,6 +26,30 @@ def test_the_reference_comes_first_and_is_the_config_itself(config_file):
     assert found["only_dwi"].model.images == ("dwi",) and found["only_dwi"].is_locked
 
 
+def test_a_config_without_variants_has_the_ablations_of_what_it_sees(config_file):
+    """Also after `--config.model.images=...`, which no list made beforehand could know."""
+    config = config_json.copied(config_file.get_config("own"))
+    with config.unlocked():
+        config.model.images, config.model.clinical = ("dwi", "adc"), ("nihss",)
+    found = variants.configs(config)
+    alone = {"only_dwi", "only_adc", "without_dwi", "without_adc", "only_clinical"}
+    rules = {"rule_mean", "rule_stacked", "rule_scalar_nihss", "rule_learned_nihss"}  # the product of experts by NIHSS is its own
+    assert set(found) == {"all"} | alone | rules
+    assert found["without_dwi"].model.images == ("adc",) and found["without_dwi"].model.fusion == "poe"
+
+
+def test_of_one_module_nothing_is_left_out(config_file):
+    config = config_json.copied(config_file.get_config("own"))
+    with config.unlocked():
+        config.model.images = ("dwi",)
+    assert not [name for name in variants.configs(config) if "dwi" in name]
+
+
+def test_a_network_without_modules_needs_variants(config_file):
+    with pytest.raises(InputError, match=r"config\.variants is empty.*clinical_mlp"):
+        variants.configs(config_file.get_config("ist"))
+
+
 def test_without_a_plain_variant_the_config_is_the_row_base(config_file):
     found = variants.configs(with_variants(config_file.get_config("demo"), {"a": {"model.fusion": "mean"}}))
     assert list(found) == ["base", "a"] and found["base"].model.fusion == "stacked" and found["a"].model.fusion == "mean"
@@ -49,7 +73,6 @@ def test_a_published_network_is_the_same_as_variant_and_as_config(ich_file):
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({}, r"config\.variants is empty"),
         ({"a": {}, "b": {}}, "a and b both change nothing"),
         ({"base": {"model.fusion": "mean"}}, "variants.base has changes"),
         ({"a": {"model.fusio": "mean"}}, r"variants\.a: config\.model\.fusio is unknown\. Did you mean 'fusion'"),
