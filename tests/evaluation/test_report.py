@@ -126,6 +126,22 @@ def test_an_external_folder_uses_the_trained_run(tmp_path, simulated):
     assert "external validation" in report.write_report(outside).read_text()
 
 
+def test_an_external_report_is_not_told_as_a_cross_validation(tmp_path, simulated):
+    """One probability a patient, no folds and nothing fitted: neither methods, captions nor thresholds say otherwise."""
+    trained = workdir(tmp_path / "run", simulated())
+    frame = simulated(folds=1, seed=4)
+    outside = workdir(trained / "external" / "abc", frame[frame["split"] == "test"].assign(split="external", fold=-1, seed=-1))
+    said = {"networks": 3, "known": 0, "thresholds": {"network": {"poor": 0.4}}, "training": None, "here": {"looked_at": 60}}
+    (outside / "external.json").write_text(json.dumps(said))
+    add_optional(outside)
+    outer, inner = (re.sub(r"\s+", " ", report.write_report(folder).read_text()) for folder in (outside, trained))
+    for words in ("mean over folds", "Internal validation says", "each fold's", "thresholds of the folds", "same folds", "within fold"):
+        assert words not in outer, words
+    for words in ("mean over folds", "Internal validation says", "each fold's", "thresholds of the folds", "within fold"):
+        assert words in inner, words
+    assert "nothing is fitted here" in outer and "applied to the mean probability" in outer and "Youden, median 0.40" in outer
+
+
 def test_a_folder_that_is_no_workdir_is_named(tmp_path, simulated):
     folder = workdir(tmp_path / "a" / "b" / "run", simulated())
     (folder / "run.json").write_text("{")
