@@ -93,13 +93,15 @@ def test_only_the_two_files_are_needed(tmp_path, simulated):
     assert json.loads((folder / "metrics.json").read_text())["tasks"]["poor"]["recalibrated"]  # fitted here where the file has none
 
 
-@pytest.mark.parametrize("case", ["no network", "one class", "scores", "ordinal only", "no validation"])
+@pytest.mark.parametrize("case", ["no network", "one class", "nobody", "scores", "ordinal only", "no validation"])
 def test_hard_cases_give_a_page(tmp_path, simulated, case):
     frame = simulated(ordinal=True)
     if case == "no network":
         frame = frame[frame["model"] != "network"]
     elif case == "one class":
         frame = frame.assign(label=frame["label"].where(frame["task"] == "mrs", 1.0))
+    elif case == "nobody":
+        frame = frame.assign(label=0.0)
     elif case == "scores":
         frame = frame.assign(logit=frame["logit"].where(frame["model"] != "network"))
     elif case == "ordinal only":
