@@ -107,9 +107,10 @@ def against_words(pair: dict) -> str:
     verdict = "more than chance explains" if low > 0 or high < 0 else "not more than chance explains"
     direction = "above" if pair["auc_difference"] >= 0 else "below"
     p = p_words(pair["p_delong"])
+    tested = "" if pair["p_delong"] is None else f", DeLong p {p if p.startswith('<') else '= ' + p}"
     return (
         f"Its AUC is {show(abs(pair['auc_difference']))} {direction} that of {model_name(pair['b']).lower()} "
-        f"(difference {show(low, sign=True)} to {show(high, sign=True)}, DeLong p {p if p.startswith('<') else '= ' + p}): {verdict}."
+        f"(difference {show(low, sign=True)} to {show(high, sign=True)}{tested}): {verdict}."
     )
 
 

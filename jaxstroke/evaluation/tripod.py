@@ -126,7 +126,7 @@ def of_evaluation(found: dict[str, str]) -> dict[str, str]:
     development = {number: f"In development: {found[number]}" for number in ("12a", "12c", "13") if found.get(number)}
     return development | {
         "5a": "",  # the config names the table of training
-        "12f": "None: all that is applied, recalibration too, was fitted in development.",
+        "12f": "Nothing is updated: all that is applied, recalibration too, was fitted in development.",
         "20c": "In the section on external validation, where the inputs of training are known.",
         "24": f"Not updated. {found['24']}" if found.get("24") else "",
     }

@@ -65,5 +65,5 @@ def test_an_external_evaluation_is_called_one(content):
     inside = items(content, RUN, COHORT)
     assert found["5a"]["filled"] == "" != inside["5a"]["filled"]  # the config's table is that of training
     assert found["12a"]["filled"] == f"In development: {inside['12a']['filled']}"
-    assert found["12f"]["filled"].startswith("None:") and "development's validation patients" in found["15"]["filled"]
+    assert found["12f"]["filled"].startswith("Nothing is updated") and "development's validation patients" in found["15"]["filled"]
     assert "development" not in inside["15"]["filled"]
