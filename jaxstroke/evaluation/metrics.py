@@ -59,9 +59,7 @@ def compute(
         for model, cuts in task.models.items():
             models[model][name] = describe(task, cuts, aucs[model], model in scores, chosen.get(model, {}).get(name, []))
         if "network" in task.models:
-            models["network"][name]["spread"] = spread.compute(task.models["network"], drawn)
-            if evaluated_split(frame) == "external":
-                models["network"][name]["in_the_large"] = in_the_large.compute(task, "network", resamples, seed)
+            models["network"][name] |= of_network(task, drawn, evaluated_split(frame) == "external", resamples, seed)
         add_attainable(models, task, attainable)
         paired += compare_all(task, aucs, drawn, first)
         apart += subgroups.compute(task, groups or {}, drawn, scores)
@@ -75,6 +73,12 @@ def compute(
         "models": models, "tasks": models.get("network", {}), "paired": paired,
         "subgroups": apart, "interactions": differ, "readers": read, "agreement": agreement,
     }  # fmt: skip
+
+
+def of_network(task: Task, drawn: np.ndarray, external: bool, resamples: int, seed: int) -> dict:
+    """What is told of the network alone: `spread`, and of an external validation `in_the_large`."""
+    found = {"spread": spread.compute(task.models["network"], drawn)}
+    return found | ({"in_the_large": in_the_large.compute(task, "network", resamples, seed)} if external else {})
 
 
 def describe(task: Task, cuts: dict[str, list[Part]], found: dict, score: bool, thresholds: list[dict]) -> dict:
