@@ -32,7 +32,7 @@ def tell(content: dict, read: Files) -> dict:
         "primary": primary,
         "outcomes": {task: outcome_words(run, task) for task in tasks},
         "split": content["split"],
-        "headline": headline(content, run, primary),
+        "headline": headline(content, run, primary, bool(read.new.get("known"))),
         "tasks": [task_story(content, task) for task in tasks],
         "figures": sections.figures(content, models, primary),
         "thresholds": sections.thresholds(content, models, primary),
@@ -56,8 +56,8 @@ def tell(content: dict, read: Files) -> dict:
     }
 
 
-def headline(content: dict, run: dict, task: str) -> dict:
-    """The big number, its tiles and what they mean in plain words."""
+def headline(content: dict, run: dict, task: str, known: bool) -> dict:
+    """The big number, its tiles and what they mean in plain words. known: whether some of new patients were in the training cohort."""
     numbers, name = lead(content, task), model_name(main_model(content, task))
     value, best = numbers["auc"]["value"], numbers.get("attainable_auc")
     sentences = [pairs_words(value, numbers["events"] is not None)]
@@ -68,20 +68,21 @@ def headline(content: dict, run: dict, task: str) -> dict:
         )
     sentences += [against_words(pair) for pair in content["paired"] if pair["task"] == task and pair["b"].startswith("clinical")]
     return {
-        "model": name, "size": size_words(content, task), "auc": show(value), "summary": summary(content, run, task, name),
+        "model": name, "size": size_words(content, task), "auc": show(value), "summary": summary(content, run, task, name, known),
         "ci95": span(numbers["auc"]["ci95"]), "attainable": show(best), "has_attainable": best is not None,
         "sentences": [sentence for sentence in sentences if sentence],
         "tiles": tiles(numbers), "ablations": [(name.replace("_", " "), show(v, sign=True)) for name, v in ablations(numbers)],
     }  # fmt: skip
 
 
-def summary(content: dict, run: dict, task: str, name: str) -> str:
+def summary(content: dict, run: dict, task: str, name: str, known: bool) -> str:
     """The result in one sentence, with its interval; empty where there is no AUC."""
     numbers, outcome = lead(content, task), outcome_words(run, task)
     if numbers["auc"]["value"] is None:
         return ""
     interval = f" (95 % interval {span(numbers['auc']['ci95'])})" if numbers["auc"]["ci95"] else ""
-    where = "In new patients" if content["split"] == "external" else "In patients it was not trained on"
+    new = "In patients of whom some were in the training cohort" if known else "In new patients"
+    where = new if content["split"] == "external" else "In patients it was not trained on"
     what = f"{task} ({outcome})" if outcome else task
     return f"{where}, the {name[0].lower()}{name[1:]} predicts {what} with an AUC of {show(numbers['auc']['value'])}{interval}."
 

@@ -141,6 +141,9 @@ def test_an_external_report_is_not_told_as_a_cross_validation(tmp_path, simulate
         assert words not in outer, words
     for words in ("mean over folds", "Internal validation says", "each fold's", "thresholds of the folds", "within fold"):
         assert words in inner, words
+    (outside / "external.json").write_text(json.dumps(said | {"known": 3}))
+    assert "In patients of whom some were in the training cohort, the network" in report.write_report(outside).read_text()
+    assert "In new patients, the network" in outer
     assert "nothing is fitted here" in outer and "applied to the mean probability" in outer and "Youden, median 0.40" in outer
 
 
