@@ -55,6 +55,8 @@ def mean_words(one: dict) -> str:
     if one["mean"] is None:
         return "–"
     digits = 0 if abs(one["mean"]) >= 100 else 1 if abs(one["mean"]) >= 10 else 2
+    if one["sd"] > 0:  # at least one digit of the deviation that counts: images in mm2/s are small numbers
+        digits = max(digits, min(6, -math.floor(math.log10(one["sd"]))))
     return f"{show(one['mean'], digits)} ({show(one['sd'], digits)})"
 
 

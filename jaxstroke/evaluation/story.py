@@ -49,7 +49,7 @@ def tell(content: dict, read: Files) -> dict:
         "explained": read.maps,
         "new_patients": new_patients.tell(read.new, lead(content, primary).get("in_the_large")),
         "config": sections.flatten(run["config"]),
-        "repeat": sections.reproducibility(run, read.digest),
+        "repeat": sections.reproducibility(run, read.new, read.digest),
         "tripod": tripod.checklist(content, run, cohort, primary),
         "bootstrap": content["bootstrap"],
         "skipped": lead(content, primary)["skipped_folds"],

@@ -76,6 +76,11 @@ def test_differences_are_in_deviations():
     assert [row["difference"] for row in same] == ["+0.00", "+0.00"] and not any(row["marked"] for row in same)
 
 
+def test_small_numbers_keep_a_digit_that_counts():
+    age, _ = new_patients.lines(said(inputs(mean=0.061, sd=0.0042), inputs(mean=0.0, sd=0.0)))
+    assert (age["training"], age["here"]) == ("0.061 (0.004)", "0.00 (0.00)")
+
+
 def test_a_level_that_few_have_is_not_told_as_one_that_nobody_has():
     here = inputs()
     here["levels"]["sex"]["counts"] = {"F": 97}  # three have another level, which `drift.counted` does not keep
