@@ -182,7 +182,7 @@ def spread_words(spread: dict | None) -> list[str]:
         counts.append(f"{spread['repeats']} repeats")
     if moves:
         words = ", ".join(moves)
-        found.append(f"{words[0].upper()}{words[1:]} (standard deviation, {', '.join(counts)}).")
+        found.append(f"{words[0].upper()}{words[1:]} (standard deviation of single runs, {', '.join(counts)}).")
     merged = spread["auc_ensemble"]
     if merged["value"] is not None:
         found.append(f"The mean probability of the seeds has an AUC of {show(merged['value'])} (95 % interval {span(merged['ci95'])}).")
