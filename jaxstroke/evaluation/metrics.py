@@ -57,7 +57,7 @@ def compute(
         drawn = bootstrap.weights(task.stratum, resamples, seed)
         aucs = {model: auc_of(cuts, drawn) for model, cuts in task.models.items()}
         for model, cuts in task.models.items():
-            models[model][name] = describe(task, cuts, aucs[model], model in scores, chosen.get(model, {}).get(name, []))
+            models[model][name] = describe(cuts, aucs[model], model in scores, chosen.get(model, {}).get(name, []))
         if "network" in task.models:
             models["network"][name] |= of_network(task, drawn, evaluated_split(frame) == "external", resamples, seed)
         add_attainable(models, task, attainable)
@@ -81,7 +81,7 @@ def of_network(task: Task, drawn: np.ndarray, external: bool, resamples: int, se
     return found | ({"in_the_large": in_the_large.compute(task, "network", resamples, seed)} if external else {})
 
 
-def describe(task: Task, cuts: dict[str, list[Part]], found: dict, score: bool, thresholds: list[dict]) -> dict:
+def describe(cuts: dict[str, list[Part]], found: dict, score: bool, thresholds: list[dict]) -> dict:
     """All numbers of one model on one task."""
     every = [part for parts in cuts.values() for part in parts]
     first = next(iter(cuts.values()))

@@ -92,7 +92,7 @@ def checklist(content: dict, run: dict, cohort: dict, task: str) -> list[tuple[s
 def answers(content: dict, run: dict, cohort: dict, task: str) -> dict[str, str]:
     """{number: what the run says}. Sections of the config that are absent are left out."""
     config = run["config"]
-    found = of_study(content, cohort, task) | of_methods(content, run, task) | of_results(content, run, cohort, task)
+    found = of_study(content, cohort, task) | of_methods(content, run, task) | of_results(content, run, task)
     tellers = {"cohort": of_cohort, "clinical": of_predictors, "split": of_split, "model": of_model, "train": of_training}
     for section, tell in tellers.items():
         if config.get(section):
@@ -206,7 +206,7 @@ def of_methods(content: dict, run: dict, task: str) -> dict[str, str]:
     }
 
 
-def of_results(content: dict, run: dict, cohort: dict, task: str) -> dict[str, str]:
+def of_results(content: dict, run: dict, task: str) -> dict[str, str]:
     numbers, columns = lead(content, task), groups_of(content, task)
     again, auc = numbers["recalibrated"], f"AUC {show(numbers['auc']['value'])} (95 % interval {span(numbers['auc']['ci95'])})"
     centre = run["config"].get("cohort", {}).get("group", "")
