@@ -116,7 +116,9 @@ def sentences(content: dict, task: dict) -> list[str]:
             found.append(f"The interval of the difference lies {word} zero for {', '.join(names)}.")
     open_rows = [row["name"] for row in limited if row not in clear]
     if open_rows:
-        found.append(f"For {', '.join(open_rows)} it holds zero: these patients do not tell them from {content['first']}.")
+        found.append(
+            f"For {', '.join(open_rows)} the difference's interval holds zero: these patients do not tell them from {content['first']}."
+        )
     bare = [row["name"] for row in rows if row not in limited]
     if bare:
         found.append(f"For {', '.join(bare)} the difference has no interval.")
