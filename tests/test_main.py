@@ -300,6 +300,7 @@ def test_external_validation(trained, own_cohort, tmp_path):
     assert metrics["split"] == "external" and metrics["tasks"]["poor"]["n"] == 23
     assert [line["fold"] for line in metrics["tasks"]["poor"]["thresholds"]] == [-1]
     page = (folder / "report.html").read_text()
+    assert json.loads(path.read_text())["table"] in page and "table of patients, training" in page and "Command of the training" in page
     assert "External validation" in page and "fewer than 5 of them have ids that were in the training cohort" in page
     age = page[page.index('<tr class="main"><th scope="row" class="words">age</th>') :]
     assert ">61.5 (6.9)<" in age[:200] and ">76.7 (7.0)<" in age[:200]

@@ -58,10 +58,12 @@ def layout(config, known, source: str, labelled: bool, decimal_comma: bool) -> L
         needed |= {f"config.cohort.outcomes.{task}": outcome[0] for task, outcome in outcomes.items()}
         more = ((task, name) for task, outcome in outcomes.items() for name in labels.columns_of(outcome)[1:])
         needed |= {f"config.cohort.outcomes.{task} ({name})": name for task, name in more}
-        needed |= {f"config.evaluate ({name})": name for name in scored}
+        needed |= {f"config.evaluate.comparators.columns ({name})": name for name in config.evaluate.comparators.columns}
+        needed |= {"config.evaluate.attainable": attainable}
     for key, column in needed.items():
         if column and column not in known:
             cure = "" if labelled else " A column that is empty in every row will do where no patient has it."
+            cure = " It may be left out there." if key.startswith("config.evaluate") else cure
             raise InputError(f"table {source} has no column '{column}', which {key} names.{nearest(column, known)}{cure}")
     check_names(config, outcomes, scored)
     without = [name for name in known if attainable and name.startswith(f"{attainable}_without_")]

@@ -104,16 +104,24 @@ def tell(content: dict, run: dict) -> dict:
 def sentences(content: dict, task: dict) -> list[str]:
     """What the primary task's table allows to say, no more."""
     rows = task["paired"]["rows"]
-    clear = [row for row in rows if row["difference_limits"] and (row["difference_limits"][0] > 0 or row["difference_limits"][1] < 0)]
+    limited = [row for row in rows if row["difference_limits"]]
+    clear = [row for row in limited if row["difference_limits"][0] > 0 or row["difference_limits"][1] < 0]
     better = [row["name"] for row in clear if row["difference"] > 0]
     worse = [row["name"] for row in clear if row["difference"] < 0]
-    found = [f"{content['first']} has an AUC of {task['rows'][0]['auc']} ({task['rows'][0]['ci95']})."] if task["rows"] else []
+    lead = task["rows"][0]
+    auc = f"an AUC of {lead['auc']} ({lead['ci95']})" if lead["limits"] else "no AUC with an interval on these patients"
+    found = [f"{content['first']} has {auc}."]
     for names, word in ((better, "above"), (worse, "below")):
         if names:
             found.append(f"The interval of the difference lies {word} zero for {', '.join(names)}.")
-    open_rows = [row["name"] for row in rows if row not in clear]
+    open_rows = [row["name"] for row in limited if row not in clear]
     if open_rows:
-        found.append(f"For {', '.join(open_rows)} it holds zero: these patients do not tell them from {content['first']}.")
+        found.append(
+            f"For {', '.join(open_rows)} the difference's interval holds zero: these patients do not tell them from {content['first']}."
+        )
+    bare = [row["name"] for row in rows if row not in limited]
+    if bare:
+        found.append(f"For {', '.join(bare)} the difference has no interval.")
     best = content["models"].get(content["first"], {}).get(task["name"], {}).get("attainable_auc")
     return found + ([f"On these very patients the true log-odds reach {show(best)}."] if best is not None else [])
 

@@ -23,12 +23,13 @@ def cohen(counts: np.ndarray, disagreement: np.ndarray) -> np.ndarray:
 def fleiss(counts: np.ndarray, drawn: np.ndarray | None = None) -> np.ndarray:
     """Kappa of m readers. counts: n K, how many of them gave each unit each grade, rows of the sum m; drawn: n r, weights of resamples.
 
-    One number, or `r` of them. The grades' order does not count. NaN where all gave all units one grade.
+    One number, or `r` of them. The grades' order does not count. NaN where all gave all units one grade, or a resample drew none.
     """
     drawn = np.ones(len(counts)) if drawn is None else drawn.astype(np.float64)
     readers = counts[0].sum()
     agreeing = ((counts**2).sum(1) - readers) / (readers * (readers - 1))
     units = drawn.sum(0)
-    observed = agreeing @ drawn / units
-    chance = ((counts.T @ drawn / (units * readers)) ** 2).sum(0)
-    return np.divide(observed - chance, 1 - chance, out=np.full(np.shape(chance), np.nan), where=chance < 1 - 1e-12)[()]
+    observed = agreeing @ drawn / np.maximum(units, 1)
+    chance = ((counts.T @ drawn / np.maximum(units * readers, 1)) ** 2).sum(0)
+    defined = (units > 0) & (chance < 1 - 1e-12)
+    return np.divide(observed - chance, 1 - chance, out=np.full(np.shape(chance), np.nan), where=defined)[()]

@@ -57,11 +57,9 @@ def compute(
         drawn = bootstrap.weights(task.stratum, resamples, seed)
         aucs = {model: auc_of(cuts, drawn) for model, cuts in task.models.items()}
         for model, cuts in task.models.items():
-            models[model][name] = describe(task, cuts, aucs[model], model in scores, chosen.get(model, {}).get(name, []))
+            models[model][name] = describe(cuts, aucs[model], model in scores, chosen.get(model, {}).get(name, []))
         if "network" in task.models:
-            models["network"][name]["spread"] = spread.compute(task.models["network"], drawn)
-            if evaluated_split(frame) == "external":
-                models["network"][name]["in_the_large"] = in_the_large.compute(task, "network", resamples, seed)
+            models["network"][name] |= of_network(task, drawn, evaluated_split(frame) == "external", resamples, seed)
         add_attainable(models, task, attainable)
         paired += compare_all(task, aucs, drawn, first)
         apart += subgroups.compute(task, groups or {}, drawn, scores)
@@ -77,7 +75,13 @@ def compute(
     }  # fmt: skip
 
 
-def describe(task: Task, cuts: dict[str, list[Part]], found: dict, score: bool, thresholds: list[dict]) -> dict:
+def of_network(task: Task, drawn: np.ndarray, external: bool, resamples: int, seed: int) -> dict:
+    """What is told of the network alone: `spread`, and of an external validation `in_the_large`."""
+    found = {"spread": spread.compute(task.models["network"], drawn)}
+    return found | ({"in_the_large": in_the_large.compute(task, "network", resamples, seed)} if external else {})
+
+
+def describe(cuts: dict[str, list[Part]], found: dict, score: bool, thresholds: list[dict]) -> dict:
     """All numbers of one model on one task."""
     every = [part for parts in cuts.values() for part in parts]
     first = next(iter(cuts.values()))

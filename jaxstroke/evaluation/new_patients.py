@@ -55,6 +55,8 @@ def mean_words(one: dict) -> str:
     if one["mean"] is None:
         return "–"
     digits = 0 if abs(one["mean"]) >= 100 else 1 if abs(one["mean"]) >= 10 else 2
+    if one["sd"] > 0:  # at least one digit of the deviation that counts: images in mm2/s are small numbers
+        digits = max(digits, min(6, -math.floor(math.log10(one["sd"]))))
     return f"{show(one['mean'], digits)} ({show(one['sd'], digits)})"
 
 
@@ -63,14 +65,23 @@ def level_rows(name: str, before: dict, here: dict) -> list[dict]:
     levels = list(dict.fromkeys([*before["counts"], *here["counts"]]))
     rows = []
     for level in levels[1:] if len(levels) == 2 else levels:
-        shares = [one["counts"].get(level, 0) / one["known"] if one["known"] else None for one in (before, here)]
+        counts = [count_of(one, level) for one in (before, here)]
+        shares = [
+            None if count is None or not one["known"] else count / one["known"] for count, one in zip(counts, (before, here), strict=True)
+        ]
         rows.append(row(f"{name}: {level}", *(level_words(one, level) for one in (before, here)), difference_of(*shares), before, here))
     return rows
 
 
+def count_of(one: dict, level: str) -> int | None:
+    """How many have a level; None where `drift.counted` has not kept the level, as fewer than five have it, which need not be nobody."""
+    everybody = sum(one["counts"].values()) == one["known"] and "others" not in one["counts"]
+    return one["counts"].get(level, 0 if everybody else None)
+
+
 def level_words(one: dict, level: str) -> str:
-    count = one["counts"].get(level, 0)
-    return few(count) if not count else f"{count} ({share(count / one['known'])} %)"
+    count = count_of(one, level)
+    return few(1) if count is None else f"{count} ({share(count / one['known'])} %)" if count else few(0)
 
 
 def difference_of(a: float | None, b: float | None) -> float | None:
@@ -100,7 +111,7 @@ def tell(found: dict, large: dict | None) -> dict:
         words = {
             "kind": large["kind"], "observed": share(large["observed"]), "predicted": share(large["predicted"]),
             "shift": show(large["shift"], 2, sign=True), "ci95": span(large["ci95"], 2, sign=True), "brier": show(large["brier"]),
-            "brier_shifted": show(large["brier_shifted"]), "clear": large["ci95"] and not large["ci95"][0] <= 0 <= large["ci95"][1],
+            "brier_shifted": show(large["brier_shifted"]), "chance": large["ci95"] and large["ci95"][0] <= 0 <= large["ci95"][1],
         }  # fmt: skip
     return {
         "networks": found["networks"], "known": few(found["known"]) if found["known"] else "", "large": words, "rows": lines(found),

@@ -1,11 +1,13 @@
 """Questions on the analysis: numbers, missing values, leaks, performance, overfitting, validation."""
 
 from jaxstroke.evaluation.probast_facts import NO, UNCLEAR, YES, Answer, Facts, candidates, images, network_columns, percent, section, sides
+from jaxstroke.evaluation.subgroups import FEWEST
 from jaxstroke.evaluation.wording import few, show, span
 
 PER_VARIABLE = (10, 20)  # patients of the rarer kind a candidate predictor: below the first too few, below the second doubtful
 TESTED = 100  # patients of either kind in the tests, below which performance is hardly known
 SLOPES = (0.8, 1.25)
+ELSEWHERE = "Nothing was trained here: see the report of the trained run."
 MISSING = (0.05, 0.2)  # share of patients that lack a value: up to the first little, above the second much
 
 
@@ -19,13 +21,16 @@ def analysis(facts: Facts) -> list[Answer]:
 
 def enough_to_fit(facts: Facts) -> Answer:
     question, both, count = "Are there enough events for the predictors tried?", sides(facts), candidates(facts)
+    if facts.outside:
+        return Answer(question, UNCLEAR, ELSEWHERE)
     if both is None or not count:
         return Answer(question, UNCLEAR, "The outcome has levels." if both is None else "run.json names no predictor.")
     ratio = min(both) / count
     low = [bound for bound in PER_VARIABLE if ratio < bound]
     verdict = NO if len(low) == len(PER_VARIABLE) else UNCLEAR if low or images(facts) else YES
     made = f"{len(images(facts))} images and {count - len(images(facts))} clinical variables, each level but one counted"
-    why = f"{few(min(both))} of the rarer outcome, {count} candidate predictors ({made}): {ratio:.1f} each"
+    why = f"{few(min(both))} of the rarer outcome, {count} candidate predictors ({made})"
+    why += f": {ratio:.1f} each" if min(both) >= FEWEST else ""  # else it would tell their number
     bound = f", fewer than {low[0]}" if low else ""
     more = " A network that reads images has many more weights than that." if images(facts) else ""
     return Answer(question, verdict, f"{why}{bound}.{more}")
@@ -60,6 +65,8 @@ def separate(facts: Facts) -> Answer:
     """Checked anew: a patient in two parts of a fold, by splits.json and by the rows of predictions.csv."""
     question = "Was nobody trained or tuned on who is tested in the same fold?"
     patient = dict(zip(facts.frame["unit_id"], facts.frame["patient_id"], strict=True))
+    if facts.outside:
+        return Answer(question, *overlap(facts))
     leaks = set()
     for fold in facts.folds:
         parts = [{patient.get(unit, unit) for unit in fold[part]} for part in ("train", "val", "test")]
@@ -71,10 +78,17 @@ def separate(facts: Facts) -> Answer:
     if leaks:
         return Answer(question, NO, f"{few(len(leaks))} patients are in two parts of one fold.")
     if not facts.folds:
-        other = "These are other patients than those of the folds; whether somebody is in both is not looked at here."
-        lost = "No validation patient is a test patient in predictions.csv, but splits.json is not there."
-        return Answer(question, UNCLEAR, other if facts.outside else lost)
+        return Answer(question, UNCLEAR, "No validation patient is a test patient in predictions.csv, but splits.json is not there.")
     return Answer(question, YES, f"No patient is in two parts, in any of {len(facts.folds)} folds: checked now, in the files.")
+
+
+def overlap(facts: Facts) -> tuple[str, str]:
+    """(verdict, why) on patients of an external validation who were in the training cohort."""
+    if facts.known is None:
+        return UNCLEAR, "Whether somebody was in the training cohort no file tells: external.json is not there."
+    if facts.known:
+        return NO, f"{few(facts.known)} of these patients have ids of the training cohort: their scores are not independent."
+    return YES, "No patient here has an id of the training cohort. One person under two ids is not noticed."
 
 
 def fitted_within(facts: Facts) -> Answer:
@@ -132,7 +146,7 @@ def calibrated(facts: Facts) -> Answer:
 def optimism(facts: Facts) -> Answer:
     question = "Was optimism accounted for by testing on patients held back?"
     if facts.outside:
-        return Answer(question, YES, "All patients here are new to the model.")
+        return Answer(question, *overlap(facts))
     count = len(facts.folds) or len(facts.frame[facts.frame["split"] == "test"][["repeat", "fold"]].drop_duplicates())
     if count > 1:
         return Answer(question, YES, f"Cross-validation: {count} folds over all repeats; everybody tested was held back.")
@@ -141,6 +155,8 @@ def optimism(facts: Facts) -> Answer:
 
 def repeated(facts: Facts) -> Answer:
     question = "Is it known how much another training would differ?"
+    if facts.outside:
+        return Answer(question, UNCLEAR, ELSEWHERE)
     repeats, seeds = facts.frame["repeat"].nunique(), facts.frame["seed"].nunique()
     said = f"{repeats} repeat{'s' * (repeats > 1)} of the folds, {seeds} seed{'s' * (seeds > 1)}"
     return Answer(question, YES if repeats * seeds > 1 else NO, f"{said}; the interval does not hold that spread.")

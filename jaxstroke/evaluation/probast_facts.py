@@ -24,6 +24,7 @@ class Facts:
     """The files of a workdir. content: metrics.json; config: of run.json; cohort: cohort.json, {} without; frame: predictions.csv.
 
     folds: of splits.json, [] without. external: numbers of each external validation, as `wording.lead` gives them. task: the primary one.
+    known: of an external validation, how many of its patients were in the training cohort, None where no file says.
     """
 
     content: dict
@@ -33,6 +34,7 @@ class Facts:
     folds: list
     external: list
     task: str
+    known: int | None = None
 
     @property
     def numbers(self) -> dict:

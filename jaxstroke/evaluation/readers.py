@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jaxstroke.evaluation import bootstrap, curves, kappa, weighting
-from jaxstroke.evaluation.auc import with_interval
+from jaxstroke.evaluation.auc import number, with_interval
 from jaxstroke.evaluation.ordinal import confusion
 from jaxstroke.evaluation.parts import Part, Task, averaged, restrict
 from jaxstroke.evaluation.subgroups import FEWEST
@@ -106,8 +106,7 @@ def points(reader: Reader, parts: list[Part] | None, drawn: np.ndarray) -> list[
     )
     differences = resampled - resampled_hits
     return [
-        line
-        | {"network_sensitivity": with_interval(at[c], resampled[c])["value"], "difference": with_interval(at[c] - hits[c], differences[c])}
+        line | {"network_sensitivity": number(at[c]), "difference": with_interval(at[c] - hits[c], differences[c])}
         for c, line in enumerate(lines)
     ]
 

@@ -59,7 +59,9 @@ def risk_of_bias(workdir: epath.Path, content: dict, read: files.Files) -> list[
     try:
         task = wording.task_order(content, read.run)[0]
         external = [wording.lead(one, task) for one in read.external if any(task in tasks for tasks in one["models"].values())]
-        return probast.assess(Facts(content, read.run["config"], read.cohort, read.frame, read.folds, external, task))
+        return probast.assess(
+            Facts(content, read.run["config"], read.cohort, read.frame, read.folds, external, task, read.new.get("known"))
+        )
     except (KeyError, TypeError, ValueError, AttributeError, IndexError, ArithmeticError, StopIteration) as error:
         raise InputError(
             f"{workdir}: run.json, splits.json, cohort.json or metrics.json is not as it was written ({type(error).__name__}: {error}): "

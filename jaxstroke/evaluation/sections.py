@@ -169,15 +169,19 @@ def flatten(config: dict, prefix: str = "") -> list[tuple[str, str]]:
     return found
 
 
-def reproducibility(run: dict, digest: str) -> dict:
-    """What repeats the run: commands, devices, versions, hashes of what was read. digest: sha256 of `predictions.csv`."""
+def reproducibility(run: dict, new: dict, digest: str) -> dict:
+    """What repeats the run: commands, devices, versions, hashes of what was read. digest: sha256 of `predictions.csv`.
+
+    new: of `external.json`, {} without: then command and hashes of the run are told as those of the training that they are of.
+    """
+    told, of_training = new.get("table"), ", training" if new else ""
     devices, last = run.get("devices", ""), run.get("last_used", {})
-    hashes = [(PLAIN.get(name, f"records of {name}"), str(value)) for name, value in run.get("records", {}).items()]
+    hashes = [(PLAIN.get(name, f"records of {name}") + of_training, str(value)) for name, value in run.get("records", {}).items()]
     return {
         "command": run.get("command", ""),
         "again": last.get("command", "") if last.get("command") != run.get("command") else "",
         "devices": ", ".join(map(str, devices)) if isinstance(devices, list) else str(devices),
         "versions": list(run.get("versions", {}).items()),
         "changed": [(name, value) for name, value in last.get("versions", {}).items() if value != run.get("versions", {}).get(name)],
-        "hashes": [*hashes, ("predictions.csv", digest)],
+        "hashes": [*hashes, *([(PLAIN["table"], str(told))] if told else []), ("predictions.csv", digest)],
     }

@@ -32,7 +32,7 @@ def tell(content: dict, read: Files) -> dict:
         "primary": primary,
         "outcomes": {task: outcome_words(run, task) for task in tasks},
         "split": content["split"],
-        "headline": headline(content, run, primary),
+        "headline": headline(content, run, primary, bool(read.new.get("known"))),
         "tasks": [task_story(content, task) for task in tasks],
         "figures": sections.figures(content, models, primary),
         "thresholds": sections.thresholds(content, models, primary),
@@ -49,15 +49,15 @@ def tell(content: dict, read: Files) -> dict:
         "explained": read.maps,
         "new_patients": new_patients.tell(read.new, lead(content, primary).get("in_the_large")),
         "config": sections.flatten(run["config"]),
-        "repeat": sections.reproducibility(run, read.digest),
+        "repeat": sections.reproducibility(run, read.new, read.digest),
         "tripod": tripod.checklist(content, run, cohort, primary),
         "bootstrap": content["bootstrap"],
         "skipped": lead(content, primary)["skipped_folds"],
     }
 
 
-def headline(content: dict, run: dict, task: str) -> dict:
-    """The big number, its tiles and what they mean in plain words."""
+def headline(content: dict, run: dict, task: str, known: bool) -> dict:
+    """The big number, its tiles and what they mean in plain words. known: whether some of new patients were in the training cohort."""
     numbers, name = lead(content, task), model_name(main_model(content, task))
     value, best = numbers["auc"]["value"], numbers.get("attainable_auc")
     sentences = [pairs_words(value, numbers["events"] is not None)]
@@ -68,20 +68,21 @@ def headline(content: dict, run: dict, task: str) -> dict:
         )
     sentences += [against_words(pair) for pair in content["paired"] if pair["task"] == task and pair["b"].startswith("clinical")]
     return {
-        "model": name, "size": size_words(content, task), "auc": show(value), "summary": summary(content, run, task, name),
+        "model": name, "size": size_words(content, task), "auc": show(value), "summary": summary(content, run, task, name, known),
         "ci95": span(numbers["auc"]["ci95"]), "attainable": show(best), "has_attainable": best is not None,
         "sentences": [sentence for sentence in sentences if sentence],
         "tiles": tiles(numbers), "ablations": [(name.replace("_", " "), show(v, sign=True)) for name, v in ablations(numbers)],
     }  # fmt: skip
 
 
-def summary(content: dict, run: dict, task: str, name: str) -> str:
+def summary(content: dict, run: dict, task: str, name: str, known: bool) -> str:
     """The result in one sentence, with its interval; empty where there is no AUC."""
     numbers, outcome = lead(content, task), outcome_words(run, task)
     if numbers["auc"]["value"] is None:
         return ""
     interval = f" (95 % interval {span(numbers['auc']['ci95'])})" if numbers["auc"]["ci95"] else ""
-    where = "In new patients" if content["split"] == "external" else "In patients it was not trained on"
+    new = "In patients of whom some were in the training cohort" if known else "In new patients"
+    where = new if content["split"] == "external" else "In patients it was not trained on"
     what = f"{task} ({outcome})" if outcome else task
     return f"{where}, the {name[0].lower()}{name[1:]} predicts {what} with an AUC of {show(numbers['auc']['value'])}{interval}."
 
@@ -107,9 +108,10 @@ def against_words(pair: dict) -> str:
     verdict = "more than chance explains" if low > 0 or high < 0 else "not more than chance explains"
     direction = "above" if pair["auc_difference"] >= 0 else "below"
     p = p_words(pair["p_delong"])
+    tested = "" if pair["p_delong"] is None else f", DeLong p {p if p.startswith('<') else '= ' + p}"
     return (
         f"Its AUC is {show(abs(pair['auc_difference']))} {direction} that of {model_name(pair['b']).lower()} "
-        f"(difference {show(low, sign=True)} to {show(high, sign=True)}, DeLong p {p if p.startswith('<') else '= ' + p}): {verdict}."
+        f"(difference {show(low, sign=True)} to {show(high, sign=True)}{tested}): {verdict}."
     )
 
 
@@ -180,7 +182,7 @@ def spread_words(spread: dict | None) -> list[str]:
         counts.append(f"{spread['repeats']} repeats")
     if moves:
         words = ", ".join(moves)
-        found.append(f"{words[0].upper()}{words[1:]} (standard deviation, {', '.join(counts)}).")
+        found.append(f"{words[0].upper()}{words[1:]} (standard deviation of single runs, {', '.join(counts)}).")
     merged = spread["auc_ensemble"]
     if merged["value"] is not None:
         found.append(f"The mean probability of the seeds has an AUC of {show(merged['value'])} (95 % interval {span(merged['ci95'])}).")

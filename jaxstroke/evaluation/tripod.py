@@ -92,11 +92,13 @@ def checklist(content: dict, run: dict, cohort: dict, task: str) -> list[tuple[s
 def answers(content: dict, run: dict, cohort: dict, task: str) -> dict[str, str]:
     """{number: what the run says}. Sections of the config that are absent are left out."""
     config = run["config"]
-    found = of_study(content, cohort, task) | of_methods(content, run, task) | of_results(content, run, cohort, task)
+    found = of_study(content, cohort, task) | of_methods(content, run, task) | of_results(content, run, task)
     tellers = {"cohort": of_cohort, "clinical": of_predictors, "split": of_split, "model": of_model, "train": of_training}
     for section, tell in tellers.items():
         if config.get(section):
             found |= tell(config)
+    if content["split"] == "external":
+        found |= of_evaluation(found)
     outcome, lost = outcome_words(run, task), censoring_words(run, [task], content["split"] == "external")
     return found | ({"8a": f"{task}: {outcome}, a rule on the table's column. {lost}".strip()} if outcome else {})
 
@@ -116,6 +118,17 @@ def of_study(content: dict, cohort: dict, task: str) -> dict[str, str]:
         "20b": "In the section on patients, without and with the outcome." if cohort.get("characteristics") else "",
         "20c": "" if external else "One cohort; none to compare it with.",
         "21": f"{size}; " + ("all evaluated." if external else "each is tested once a repeat, by networks trained without them."),
+    }
+
+
+def of_evaluation(found: dict[str, str]) -> dict[str, str]:
+    """What is another thing of an external validation, whose config is that of the training. found: the answers so far."""
+    development = {number: f"In development: {found[number]}" for number in ("12a", "12c", "13") if found.get(number)}
+    return development | {
+        "5a": "",  # the config names the table of training
+        "12f": "Nothing is updated: all that is applied, recalibration too, was fitted in development.",
+        "20c": "In the section on external validation, where the inputs of training are known.",
+        "24": f"Not updated. {found['24']}" if found.get("24") else "",
     }
 
 
@@ -181,18 +194,19 @@ def of_training(config: dict) -> dict[str, str]:
 
 def of_methods(content: dict, run: dict, task: str) -> dict[str, str]:
     numbers, columns = lead(content, task), groups_of(content, task)
+    whose = "development's " if content["split"] == "external" else ""
     score = "A score that ranks patients." if numbers["score_only"] else "The probability of the outcome, or of reaching each level."
     return {
         "12e": f"AUC, its difference to every comparator with DeLong's p, {LEVELS if numbers['events'] is None else BINARY}; "
         "95 % intervals by bootstrap of patients.",
         "12f": "Two-parameter logistic recalibration, fitted on the validation patients of each fold." if numbers["recalibrated"] else "",
         "14": f"Nothing in training; performance is shown apart for {', '.join(columns)}." if columns else "",
-        "15": f"{score} Thresholds maximise sensitivity + specificity on validation patients." if numbers["thresholds"] else score,
+        "15": f"{score} Thresholds maximise sensitivity + specificity on {whose}validation patients." if numbers["thresholds"] else score,
         "18f": f"jaxstroke {run.get('versions', {}).get('jaxstroke', '')}, Apache-2.0; command, versions and hashes are in this report.",
     }
 
 
-def of_results(content: dict, run: dict, cohort: dict, task: str) -> dict[str, str]:
+def of_results(content: dict, run: dict, task: str) -> dict[str, str]:
     numbers, columns = lead(content, task), groups_of(content, task)
     again, auc = numbers["recalibrated"], f"AUC {show(numbers['auc']['value'])} (95 % interval {span(numbers['auc']['ci95'])})"
     centre = run["config"].get("cohort", {}).get("group", "")

@@ -21,8 +21,8 @@ def lead(content: dict, task: str) -> dict:
 
 
 def show(value: float | None, digits: int = 3, sign: bool = False) -> str:
-    """A number as text, a dash where undefined, a true minus."""
-    return "–" if value is None else f"{value:{'+' if sign else ''}.{digits}f}".replace("-", "−")
+    """A number as text, a dash where undefined, a true minus; what rounds to zero is not below it."""
+    return "–" if value is None else f"{round(value, digits) + 0.0:{'+' if sign else ''}.{digits}f}".replace("-", "−")
 
 
 def span(ci95: list[float] | None, digits: int = 3, sign: bool = False) -> str:

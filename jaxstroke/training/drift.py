@@ -6,10 +6,10 @@ Means and deviations of groups only; of fewer than five patients nothing is kept
 import numpy as np
 
 from jaxstroke import config as settings
+from jaxstroke.evaluation.subgroups import FEWEST
 from jaxstroke.preprocess import prepare
 from jaxstroke.preprocess.clinical import level_text
 
-FEWEST = 5  # patients of whom a mean is kept
 MOST = 500  # patients whose pixels are looked at, evenly over the table
 AT_ONCE = 32  # of them in memory
 
@@ -48,7 +48,9 @@ def counted(values: list) -> dict:
     names, counts = np.unique(texts, return_counts=True)
     kept = {str(name): int(count) for name, count in zip(names, counts, strict=True) if count >= FEWEST}
     rest = len(texts) - sum(kept.values())
-    return {"known": len(texts), "of": len(values), "counts": kept | ({"others": rest} if rest >= FEWEST else {})}
+    if rest >= FEWEST:
+        kept["others"] = kept.get("others", 0) + rest  # also where a level of the table has this name
+    return {"known": len(texts), "of": len(values), "counts": kept}
 
 
 def pixels(prepared, name: str, units: list) -> np.ndarray:

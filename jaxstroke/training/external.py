@@ -27,8 +27,8 @@ def validate(config, workdir: epath.Path, source: str):
     summary.write(config, new.cohort, new.loaded, here, folder)
     trained = workdir / "cohort.json"
     before = files.read_json(trained).get("inputs") if trained.exists() else None
-    said = {"networks": len(kept["fold"]), "known": known, "thresholds": thresholds(kept["decisions"]), "training": before, "here": here}
-    work.write_json(folder / "external.json", said)
+    said = {"networks": len(kept["fold"]), "known": known, "thresholds": thresholds(kept["decisions"]), "table": new.cohort.digest}
+    work.write_json(folder / "external.json", said | {"training": before, "here": here})
     logger.info("metrics, %d bootstrap samples", config.evaluate.bootstrap)
     metrics = report.write_metrics(folder)
     print(report.console_table(metrics))

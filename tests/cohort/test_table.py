@@ -247,6 +247,19 @@ def test_unknown_recipe_and_empty_table_key(config, tmp_path):
     refused(config, tmp_path, "Did you mean 'soop'")
 
 
+@pytest.mark.parametrize("key", ["comparators.columns", "attainable"])
+def test_a_scored_column_that_is_lacking_may_be_left_out(config, tmp_path, key):
+    """As in a table of new patients whom no reader has seen: the key is one that may differ from the trained run's."""
+    write(config)
+    with config.unlocked():
+        config.evaluate.attainable = "" if key == "comparators.columns" else "truth"
+        config.evaluate.comparators.columns = ("reader",) if key == "comparators.columns" else ()
+    refused(config, tmp_path, f"config.evaluate.{key}", "It may be left out there")
+    with config.unlocked():
+        config.evaluate.attainable, config.evaluate.comparators.columns = "", ()
+    assert read(config, tmp_path).units
+
+
 def test_digest_follows_content_and_not_the_place(config, tmp_path):
     write(config)
     digest = read(config, tmp_path).digest

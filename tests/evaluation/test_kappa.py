@@ -50,3 +50,12 @@ def test_weights_of_a_resample_are_repeated_units():
 def test_one_grade_for_all_has_no_kappa():
     assert np.isnan(kappa.cohen(np.diag([9.0, 0]), kappa.apart(np.arange(2), 0)))
     assert np.isnan(kappa.fleiss(np.array([[3, 0], [3, 0]])))
+
+
+def test_a_resample_without_a_unit_has_no_kappa_and_warns_of_nothing():
+    """Few units that all readers read, of a large stratum, may be drawn not at all."""
+    drawn = np.array([[0, 1], [0, 1], [0, 2]], np.uint8)
+    found = kappa.fleiss(np.array([[3, 0], [0, 3], [2, 1]]), drawn)
+    assert np.isnan(found[0]) and np.isfinite(found[1])
+    cells = np.eye(4)[[0, 3, 1]].T @ drawn
+    assert np.isnan(kappa.cohen(cells.reshape(2, 2, 2), kappa.apart(np.arange(2), 0))[0])

@@ -76,6 +76,27 @@ def test_differences_are_in_deviations():
     assert [row["difference"] for row in same] == ["+0.00", "+0.00"] and not any(row["marked"] for row in same)
 
 
+def test_small_numbers_keep_a_digit_that_counts():
+    age, _ = new_patients.lines(said(inputs(mean=0.061, sd=0.0042), inputs(mean=0.0, sd=0.0)))
+    assert (age["training"], age["here"]) == ("0.061 (0.004)", "0.00 (0.00)")
+
+
+def test_a_level_that_few_have_is_not_told_as_one_that_nobody_has():
+    here = inputs()
+    here["levels"]["sex"]["counts"] = {"F": 97}  # three have another level, which `drift.counted` does not keep
+    _, sex = new_patients.lines(said(inputs(), here))
+    assert (sex["name"], sex["here"], sex["difference"], sex["marked"]) == ("sex: M", "fewer than 5", "–", False)
+    here["levels"]["sex"]["counts"] = {"F": 100}
+    _, sex = new_patients.lines(said(inputs(), here))
+    assert (sex["here"], sex["difference"], sex["marked"]) == ("0", "−1.15", True)
+
+
+def test_a_shift_without_interval_is_not_called_chance():
+    large = {"kind": "raw", "observed": 0.2, "predicted": 0.3, "shift": -0.5, "ci95": None, "brier": 0.2, "brier_shifted": 0.1}
+    told = [new_patients.tell(said(None, inputs()), large | {"ci95": limits})["large"] for limits in (None, [-0.6, 0.1], [-0.6, -0.1])]
+    assert [bool(one["chance"]) for one in told] == [False, True, False]
+
+
 def test_more_missing_values_are_marked():
     age, _ = new_patients.lines(said(inputs(), inputs(known=85)))
     assert age["marked"] and (age["missing"], age["missing_here"]) == ("0.0", "15.0")

@@ -81,6 +81,11 @@ def edit(path, change):
 def answers(folder) -> dict:
     """{key of QUESTIONS: the answer} of a workdir."""
     told = report.risk_of_bias(folder, files.read_metrics(folder), files.read(folder))
+    return by_key(told)
+
+
+def by_key(told) -> dict:
+    """{key of QUESTIONS: the answer} of what `probast.assess` found."""
     every = [answer for _, found in told for answer in found]
     found = {key: [answer for answer in every if word.lower() in answer.question.lower()] for key, word in QUESTIONS.items()}
     assert all(len(some) == 1 for some in found.values()), {key: len(some) for key, some in found.items()}
@@ -207,9 +212,25 @@ def test_levels_and_bare_files_are_unclear_not_wrong(simulated, tmp_path):
 
 def test_an_external_evaluation_is_one(good):
     parts = (files.read_metrics(good) | {"split": "external"}, CONFIG, COHORT, files.read_frame(good), [], [], "poor")
-    every = {answer.question: answer for _, found in probast.assess(Facts(*parts)) for answer in found}
-    assert next(answer for question, answer in every.items() if "elsewhere" in question).verdict == "yes"
-    assert next(answer for question, answer in every.items() if "trained or tuned on" in question).verdict == "unclear"
+    found = by_key(probast.assess(Facts(*parts, known=0)))
+    assert [found[key].verdict for key in ("outside", "separate", "optimism")] == ["yes"] * 3
+    assert found["fit"].why == found["repeated"].why == "Nothing was trained here: see the report of the trained run."
+    assert by_key(probast.assess(Facts(*parts)))["separate"].verdict == "unclear"  # without external.json
+    synthetic = CONFIG | {"cohort": CONFIG["cohort"] | {"recipe": "synthetic"}}  # the training's, not that of these patients
+    assert by_key(probast.assess(Facts(parts[0], synthetic, *parts[2:])))["source"].verdict == "unclear"
+
+
+def test_patients_of_the_training_cohort_are_no_external_ones(good):
+    parts = (files.read_metrics(good) | {"split": "external"}, CONFIG, COHORT, files.read_frame(good), [], [], "poor")
+    found = by_key(probast.assess(Facts(*parts, known=3)))
+    assert found["separate"].verdict == found["optimism"].verdict == "no" and "fewer than 5" in found["separate"].why
+
+
+def test_few_events_are_not_told_by_their_ratio(good):
+    content, frame = files.read_metrics(good), files.read_frame(good)
+    content["tasks"]["poor"] = content["models"]["network"]["poor"] = content["tasks"]["poor"] | {"events": 3}
+    found = by_key(probast.assess(Facts(content, CONFIG, COHORT, frame, [], [], "poor")))["fit"]
+    assert found.verdict == "no" and "3" not in found.why and "fewer than 5" in found.why
 
 
 @pytest.mark.parametrize("name", ["splits.json", "metrics.json", "run.json", "cohort.json"])

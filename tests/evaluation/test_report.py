@@ -93,13 +93,15 @@ def test_only_the_two_files_are_needed(tmp_path, simulated):
     assert json.loads((folder / "metrics.json").read_text())["tasks"]["poor"]["recalibrated"]  # fitted here where the file has none
 
 
-@pytest.mark.parametrize("case", ["no network", "one class", "scores", "ordinal only", "no validation"])
+@pytest.mark.parametrize("case", ["no network", "one class", "nobody", "scores", "ordinal only", "no validation"])
 def test_hard_cases_give_a_page(tmp_path, simulated, case):
     frame = simulated(ordinal=True)
     if case == "no network":
         frame = frame[frame["model"] != "network"]
     elif case == "one class":
         frame = frame.assign(label=frame["label"].where(frame["task"] == "mrs", 1.0))
+    elif case == "nobody":
+        frame = frame.assign(label=0.0)
     elif case == "scores":
         frame = frame.assign(logit=frame["logit"].where(frame["model"] != "network"))
     elif case == "ordinal only":
@@ -124,6 +126,25 @@ def test_an_external_folder_uses_the_trained_run(tmp_path, simulated):
     frame = predictions.read(outside / "predictions.csv")
     predictions.write(outside / "predictions.csv", frame.assign(split=frame["split"].replace("test", "external")))
     assert "external validation" in report.write_report(outside).read_text()
+
+
+def test_an_external_report_is_not_told_as_a_cross_validation(tmp_path, simulated):
+    """One probability a patient, no folds and nothing fitted: neither methods, captions nor thresholds say otherwise."""
+    trained = workdir(tmp_path / "run", simulated())
+    frame = simulated(folds=1, seed=4)
+    outside = workdir(trained / "external" / "abc", frame[frame["split"] == "test"].assign(split="external", fold=-1, seed=-1))
+    said = {"networks": 3, "known": 0, "thresholds": {"network": {"poor": 0.4}}, "training": None, "here": {"looked_at": 60}}
+    (outside / "external.json").write_text(json.dumps(said))
+    add_optional(outside)
+    outer, inner = (re.sub(r"\s+", " ", report.write_report(folder).read_text()) for folder in (outside, trained))
+    for words in ("mean over folds", "Internal validation says", "each fold's", "thresholds of the folds", "same folds", "within fold"):
+        assert words not in outer, words
+    for words in ("mean over folds", "Internal validation says", "each fold's", "thresholds of the folds", "within fold"):
+        assert words in inner, words
+    (outside / "external.json").write_text(json.dumps(said | {"known": 3}))
+    assert "In patients of whom some were in the training cohort, the network" in report.write_report(outside).read_text()
+    assert "In new patients, the network" in outer
+    assert "nothing is fitted here" in outer and "applied to the mean probability" in outer and "Youden, median 0.40" in outer
 
 
 def test_a_folder_that_is_no_workdir_is_named(tmp_path, simulated):

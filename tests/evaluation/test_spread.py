@@ -88,12 +88,13 @@ def test_words():
     merged = {"value": 0.81, "ci95": [0.75, 0.86]}
     both = {"repeats": 5, "seeds": 3, "sd_seed": 0.012, "sd_split": 0.02, "auc_ensemble": merged}
     assert story.spread_words(both) == [
-        "Another seed moves the AUC of the network by ± 0.012, another split by ± 0.020 (standard deviation, 3 seeds, 5 repeats).",
+        "Another seed moves the AUC of the network by ± 0.012, another split by ± 0.020 "
+        "(standard deviation of single runs, 3 seeds, 5 repeats).",
         "The mean probability of the seeds has an AUC of 0.810 (95 % interval 0.750 to 0.860).",
     ]
     none = {"value": None, "ci95": None}
     one = both | {"sd_seed": None, "seeds": 1, "auc_ensemble": none}
     assert story.spread_words(one) == [
-        "Another split, with another training, moves the AUC of the network by ± 0.020 (standard deviation, 5 repeats)."
+        "Another split, with another training, moves the AUC of the network by ± 0.020 (standard deviation of single runs, 5 repeats)."
     ]
     assert story.spread_words(one | {"sd_split": None, "repeats": 1}) == [] == story.spread_words(None)

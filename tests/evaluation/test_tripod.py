@@ -61,4 +61,9 @@ def test_nothing_is_claimed_that_no_file_says(content):
 
 def test_an_external_evaluation_is_called_one(content):
     found = items(content | {"split": "external"}, RUN, COHORT)
-    assert "External evaluation" in found["1"]["filled"] and found["20c"]["filled"] == ""
+    assert "External evaluation" in found["1"]["filled"] and "external validation" in found["20c"]["filled"]
+    inside = items(content, RUN, COHORT)
+    assert found["5a"]["filled"] == "" != inside["5a"]["filled"]  # the config's table is that of training
+    assert found["12a"]["filled"] == f"In development: {inside['12a']['filled']}"
+    assert found["12f"]["filled"].startswith("Nothing is updated") and "development's validation patients" in found["15"]["filled"]
+    assert "development" not in inside["15"]["filled"]

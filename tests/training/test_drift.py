@@ -16,3 +16,5 @@ def test_rare_levels_are_counted_together_or_not_at_all():
     assert drift.counted(["F"] * 6 + ["M"] * 5 + ["X"] * 2 + [None]) == {"known": 13, "of": 14, "counts": {"F": 6, "M": 5}}
     found = drift.counted(["F"] * 6 + ["X"] * 3 + ["Y"] * 3)
     assert found["counts"] == {"F": 6, "others": 6}
+    found = drift.counted(["others"] * 7 + ["X"] * 3 + ["Y"] * 3)
+    assert found["counts"] == {"others": 13}
