@@ -159,7 +159,7 @@ def distributions(groups: list[dict], edges: np.ndarray, label: str, thresholds:
 
 def decision_curve(series: list[tuple[str, str, np.ndarray]], everybody: np.ndarray) -> Markup:
     """Net benefit over the threshold probability, with treating everybody and nobody as references."""
-    best = max([float(np.nanmax(values)) for _, _, values in series] + [float(everybody[0])])
+    best = max([float(np.nanmax(values)) for _, _, values in series] + [float(everybody[0]), 0.01])  # of patients without the outcome: 0
     axes = Axes((0, 0.9), (-0.1 * best, 1.1 * best), ("threshold probability", "net benefit"), 330).across().up()
     axes.line(np.array([[0, 0], [0.9, 0]]), "guide", "treat nobody")
     axes.line(visible(everybody, axes.y[0]), "guide solid", "treat everybody")
