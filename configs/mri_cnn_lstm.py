@@ -16,6 +16,8 @@ Published: AUC 0.77 for mRS > 2 on their own thrombectomy cohort, weighting by N
 
 `own` reads the columns patient_id, dwi, adc, flair, tmax (files), age, nihss, sex and mrs (0 to 6). A column of another name:
 `--config.images.dwi.column=DWI_path`. Fewer modules: `--config.model.images="('dwi','adc')"`.
+
+`--mode compare` sets beside each other every rule of the merge, each module alone and left out, and the clinical columns (not with ist).
 """
 
 import os
