@@ -78,7 +78,15 @@ def begin_study(config, workdir: epath.Path, names: tuple[str, ...]) -> tuple[st
 def is_done(config, folder: epath.Path) -> bool:
     """Whether a variant was judged to the end by this config; where its records lie and what computes does not matter."""
     there = all((folder / name).exists() for name in ("run.json", "cost.json", "predictions.csv"))
-    return there and not work.changed(folder, config, UNJUDGED)
+    return there and has_cost(folder) and not work.changed(folder, config, UNJUDGED)
+
+
+def has_cost(folder: epath.Path) -> bool:
+    """Whether `cost.json` is as it was written: else the variant is judged again, which writes it."""
+    try:
+        return comparison.is_of(work.read_json(folder / "cost.json"), comparison.COST)
+    except InputError:
+        return False
 
 
 def run(config, folder: epath.Path, study: epath.Path, names: tuple[str, ...], finished: dict[str, tuple], stop):

@@ -240,11 +240,24 @@ def test_report_makes_the_comparison_again_from_files_alone(study, tmp_path, cap
     assert "only_dwi" in capsys.readouterr().out
 
 
-def test_a_study_file_that_is_damaged_is_named(study, tmp_path):
+@pytest.mark.parametrize("change", [lambda line: line.pop("changes"), lambda line: line.update(parameters="many")])
+def test_a_study_file_that_is_damaged_is_named(change, study, tmp_path):
     shutil.copytree(study, tmp_path / "run")
-    (tmp_path / "run" / "variants.json").write_text('{"variants": [{"name": "all"}]}')
+    path = tmp_path / "run" / "variants.json"
+    content = json.loads(path.read_text())
+    change(content["variants"][1])
+    path.write_text(json.dumps(content))
     with pytest.raises(InputError, match="variants.json"):
         comparison.write(mode.epath.Path(tmp_path / "run"))
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"parameters": 3}'])
+def test_a_variant_with_a_damaged_cost_is_judged_again(text, study, tmp_path):
+    folder = mode.epath.Path(shutil.copytree(study / "variants" / "only_dwi", tmp_path / "only_dwi"))
+    config = work.trained_config(folder)
+    assert mode.is_done(config, folder)
+    (folder / "cost.json").write_text(text)
+    assert not mode.is_done(config, folder)
 
 
 def test_other_folds_in_a_variant_are_refused(study, study_config, tmp_path, never_stops):
