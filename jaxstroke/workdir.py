@@ -91,6 +91,13 @@ def check_same(workdir: epath.Path, config, may_differ: tuple[str, ...] = settin
         raise InputError(f"{workdir} belongs to a run with another config; use a new --workdir, or the same config. What differs:\n{lines}")
 
 
+def check_one_run(workdir: epath.Path):
+    """Refuse the workdir of a study that has no run of its own, naming a variant's."""
+    found = sorted(path.parent for path in (workdir / "variants").glob("*/model.json"))
+    if found and not (workdir / "model.json").exists():
+        raise InputError(f"{workdir} is a study of --mode compare: name one of its variants, as --workdir {found[0]}")
+
+
 def changed(workdir: epath.Path, config, may_differ: tuple[str, ...] = settings.MAY_DIFFER) -> str:
     """A line for each key in which the config of a workdir differs; "" where none does, or the workdir has none."""
     written = read(workdir)

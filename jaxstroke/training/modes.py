@@ -143,6 +143,7 @@ def check_trained(workdir: epath.Path, todo: list[runs.Run] | tuple = ()):
         raise InputError(f"{workdir} holds no trained run: train first with --mode train")
     missing = lacking(workdir, todo)
     if missing:
+        work.check_one_run(workdir)
         raise InputError(f"{workdir} is not trained to the end ({len(missing)} of {len(todo)} networks are missing): run --mode train")
 
 

@@ -277,6 +277,16 @@ def test_the_page_says_which_intervals_hold_zero(study):
     assert "those of all" in page and "http" not in page.replace("http-equiv", "")
 
 
+@pytest.mark.parametrize("asked", [["--check"], ["--mode", "export"], ["--mode", "predict", "--cohort", "new.csv"]])
+def test_what_needs_one_run_names_a_variants_workdir(asked, study_config, tmp_path, capsys):
+    work.write(mode.epath.Path(tmp_path), study_config, [], {})
+    folder = tmp_path / "variants" / "all"
+    folder.mkdir(parents=True)
+    (folder / "model.json").write_text("{}")
+    assert main.main(["main", "--workdir", str(tmp_path), *asked]) == 2
+    assert f"is a study of --mode compare: name one of its variants, as --workdir {folder}" in capsys.readouterr().err
+
+
 def test_holm_is_that_of_the_paper():
     """Three p of one family: the least times three, the next times two, never falling."""
     from jaxstroke.evaluation.delong import holm
