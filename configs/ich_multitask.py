@@ -26,6 +26,7 @@ with that task alone: 0.686 (0.07), 0.591 (0.10), 0.641 (0.21).
 | smoke       | the same at 32 x 32 x 32 on a few synthetic patients: runs, no more; compiles minutes | -           |
 
 Those of the paper are sized for a GPU (40 x 301 x 301, batch 8 x 3, 100 epochs, 10 folds); `paper` is another name of ordgcs_age.
+`--mode compare` with it trains the nine of the paper's table on the same folds and sets them beside each other.
 `--mode benchmark` times their step without any data, and with `--config.benchmark.kind=compile` says how much memory it takes. Times in
 the table are of two cores without accelerator. `--config.train.as_published=True` follows the published code where it differs from what its
 authors meant: see `jaxstroke/training/published.py`.

@@ -17,6 +17,8 @@ Published: AUC 0.77 for mRS > 2 on their own thrombectomy cohort, weighting by N
 `--mode compare` sets each module alone and left out, every rule and clinical columns alone beside a variant: SOOP in NN minutes.
 `own` reads the columns patient_id, dwi, adc, flair, tmax (files), age, nihss, sex and mrs (0 to 6). A column of another name:
 `--config.images.dwi.column=DWI_path`. Fewer modules: `--config.model.images="('dwi','adc')"`.
+
+`--mode compare` sets beside each other every rule of the merge, each module alone and left out, and the clinical columns (not with ist).
 """
 
 import os

@@ -37,6 +37,7 @@ def run(argv: list[str]) -> int:
     if values.check:
         from jaxstroke.evaluation import report as reports
 
+        work.check_one_run(workdir)
         print(reports.check(workdir))
         return 0
     if values.mode == "report":

@@ -86,17 +86,28 @@ def read_sealed(path: epath.Path, cure: str) -> dict:
 
 def check_same(workdir: epath.Path, config, may_differ: tuple[str, ...] = settings.MAY_DIFFER):
     """Refuse a workdir of another config, naming what differs."""
+    lines = changed(workdir, config, may_differ)
+    if lines:
+        raise InputError(f"{workdir} belongs to a run with another config; use a new --workdir, or the same config. What differs:\n{lines}")
+
+
+def check_one_run(workdir: epath.Path):
+    """Refuse the workdir of a study that has no run of its own, naming a variant's."""
+    found = sorted(path.parent for path in (workdir / "variants").glob("*/model.json"))
+    if found and not (workdir / "model.json").exists():
+        raise InputError(f"{workdir} is a study of --mode compare: name one of its variants, as --workdir {found[0]}")
+
+
+def changed(workdir: epath.Path, config, may_differ: tuple[str, ...] = settings.MAY_DIFFER) -> str:
+    """A line for each key in which the config of a workdir differs; "" where none does, or the workdir has none."""
     written = read(workdir)
     if written is None:
-        return
-    changed = [
-        (key, old, new)
+        return ""
+    return "\n".join(
+        f"  config.{key}: {old} there, {new} now"
         for key, old, new in config_json.differences(written["config"], config_json.to_json(config))
         if not any(key == allowed or key.startswith(f"{allowed}.") for allowed in may_differ)
-    ]
-    if changed:
-        lines = "\n".join(f"  config.{key}: {old} there, {new} now" for key, old, new in changed)
-        raise InputError(f"{workdir} belongs to a run with another config; use a new --workdir, or the same config. What differs:\n{lines}")
+    )
 
 
 def write(workdir: epath.Path, config, devices: list[str], records: dict[str, str]):

@@ -3,7 +3,6 @@
 A variant is a workdir of its own below `variants/`. The same command again resumes; a variant that is added later is the only one trained.
 """
 
-import json
 import logging
 import time
 
@@ -11,7 +10,7 @@ import jax
 from etils import epath
 
 from jaxstroke import config as settings
-from jaxstroke import config_json
+from jaxstroke import models
 from jaxstroke import workdir as work
 from jaxstroke.compare import reuse, variants
 from jaxstroke.errors import InputError
@@ -21,15 +20,17 @@ from jaxstroke.interop import init_from
 from jaxstroke.training import modes
 
 logger = logging.getLogger("jaxstroke")
+UNJUDGED = tuple(key for key in settings.MAY_DIFFER if not key.startswith("evaluate"))  # keys that change no number of a finished variant
 ITSELF = "the workdir's own run"  # of --mode train, whose networks serve as a variant's do
 
 
 def compare(config, workdir: epath.Path, stop):
     """Train and judge what is not there yet, then write `comparison.csv` and `comparison.html`."""
     rows = variants.configs(config)
+    check_rows(config, workdir, rows)
     names = tuple(name for name in config.images if any(name in settings.prepared_names(one) for one in rows.values()))
     trained = (workdir / "networks").exists()
-    begin_study(config, workdir, names)
+    names = begin_study(config, workdir, names)
     shared = {"cohort.records": str(work.records_root(config, workdir))}
     rows = {name: variants.applied(name, one, shared) for name, one in rows.items()}
     finished: dict[str, tuple] = {ITSELF: (config, workdir)} if trained else {}
@@ -46,20 +47,46 @@ def compare(config, workdir: epath.Path, stop):
     print(f"comparison: {workdir / 'comparison.html'}")
 
 
-def begin_study(config, workdir: epath.Path, names: tuple[str, ...]):
-    """Prepare all images of the study once, make the folds that all variants share, and refuse other data than it was begun with."""
-    _, _, _, hashes = modes.on_disk(config, workdir, names=names)
+def check_rows(config, workdir: epath.Path, rows: dict):
+    """Refuse what a variant would stop at after hours: networks begun with other settings, weights to begin from that cannot be used."""
+    work.check_same(workdir, config)
+    for name, one in rows.items():
+        folder = workdir / "variants" / name
+        try:
+            models.named(one)
+            init_from.begin(one, folder)
+        except InputError as error:
+            raise InputError(f"config.variants.{name}: {error}") from None
+        lines = work.changed(folder, one)
+        if lines:
+            raise InputError(
+                f"config.variants.{name} is not what {folder} was begun with: put it back, give the new one another name, or delete that "
+                f"folder and it is trained anew. What differs:\n{lines}"
+            )
+
+
+def begin_study(config, workdir: epath.Path, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Prepare all images of the study once, make the folds that all variants share, and refuse other data than it was begun with.
+
+    Returns the images: those of variants that are gone too, so that all have the same patients.
+    """
+    _, prepared, _, hashes = modes.on_disk(config, workdir, names=names)
     work.write(workdir, config, [str(device) for device in jax.devices()], hashes)
+    return tuple(prepared.folders)
 
 
 def is_done(config, folder: epath.Path) -> bool:
-    """Whether a variant was judged to the end by this very config."""
-    written = work.read(folder)
-    return (
-        written is not None
-        and (folder / "cost.json").exists()
-        and not config_json.differences(written["config"], config_json.to_json(config))
-    )
+    """Whether a variant was judged to the end by this config; where its records lie and what computes does not matter."""
+    there = all((folder / name).exists() for name in ("run.json", "cost.json", "predictions.csv"))
+    return there and has_cost(folder) and not work.changed(folder, config, UNJUDGED)
+
+
+def has_cost(folder: epath.Path) -> bool:
+    """Whether `cost.json` is as it was written: else the variant is judged again, which writes it."""
+    try:
+        return comparison.is_of(work.read_json(folder / "cost.json"), comparison.COST)
+    except InputError:
+        return False
 
 
 def run(config, folder: epath.Path, study: epath.Path, names: tuple[str, ...], finished: dict[str, tuple], stop):
@@ -97,7 +124,7 @@ def share_splits(study: epath.Path, folder: epath.Path):
 
 def training_seconds(folder: epath.Path) -> float:
     """What the steps of all epochs took, over all starts of the program."""
-    return round(sum(json.loads(line)["seconds"] for line in files.read_text(folder / "metrics.jsonl").splitlines()), 1)
+    return round(sum(line.get("seconds", 0.0) for line in reuse.epochs(folder)), 1)
 
 
 def write_study(config, workdir: epath.Path, rows: dict):

@@ -13,9 +13,10 @@ from jaxstroke import config as settings
 from jaxstroke import config_json
 from jaxstroke import workdir as work
 from jaxstroke.evaluation import files
+from jaxstroke.training import modes
 from jaxstroke.training.checkpoint import Finished
 from jaxstroke.training.engine import finished_runs
-from jaxstroke.training.modes import Ready
+from jaxstroke.training.log import is_whole
 
 SECTIONS = ("model", "loss", "optimizer", "train")
 OF_THE_MERGE = ("fusion", "fusion_column", "fusion_upper", "fusion_clip", "fusion_penalty", "images", "clinical")
@@ -30,10 +31,12 @@ def key(config, part: str) -> str:
     if part != "network":
         for name in OF_THE_MERGE:
             del values["model"][name]
+        if config.optimizer.schedule == "plateau":  # falls by the sum of the modules' losses
+            values["beside"] = settings.image_names(config)
     return work.digest(values | {"part": part, "primary": config.evaluate.primary})
 
 
-def donors(config, ready: Ready, finished: dict[str, tuple]) -> dict[str, str]:
+def donors(config, ready: modes.Ready, finished: dict[str, tuple]) -> dict[str, str]:
     """{part: name of a finished variant that has its networks for every run}, {} where a part has none: then all are trained.
 
     finished: {name: (config, workdir)}.
@@ -42,7 +45,7 @@ def donors(config, ready: Ready, finished: dict[str, tuple]) -> dict[str, str]:
     for part in ready.engine.parts:
         for name, (other, folder) in finished.items():
             same = key(other, part) == key(config, part) and part in ("network", *settings.image_names(other))
-            if same and all((folder / "networks" / run.id).exists() for run in ready.todo):
+            if same and not modes.lacking(folder, ready.todo):
                 found[part] = name
                 break
         else:
@@ -50,7 +53,7 @@ def donors(config, ready: Ready, finished: dict[str, tuple]) -> dict[str, str]:
     return found
 
 
-def fill(ready: Ready, workdir: epath.Path, found: dict[str, str], finished: dict[str, tuple]):
+def fill(ready: modes.Ready, workdir: epath.Path, found: dict[str, str], finished: dict[str, tuple]):
     """Copy the networks of `donors` into a workdir, and the lines of their learning curves."""
     own = finished_runs(workdir)
     others = {name: finished_runs(finished[name][1]) for name in set(found.values())}
@@ -77,14 +80,18 @@ def joined(loaded: dict[str, dict], found: dict[str, str]) -> dict:
 def curves(workdir: epath.Path, parts: list[str]) -> list[str]:
     """The lines of a donor's `metrics.jsonl`, of some parts only."""
     found = []
-    for line in files.read_text(workdir / "metrics.jsonl").splitlines():
-        values = json.loads(line)
+    for values in epochs(workdir):
         if "network" not in parts:
             values |= {name: {part: values[name][part] for part in parts if part in values[name]} for name in ("train_loss", "val_loss")}
         found.append(json.dumps(values))
     return found
 
 
-def parameters(ready: Ready) -> int:
+def epochs(workdir: epath.Path) -> list[dict]:
+    """The lines of `metrics.jsonl` that are whole."""
+    return [json.loads(line) for line in files.read_text(workdir / "metrics.jsonl").splitlines() if is_whole(line)]
+
+
+def parameters(ready: modes.Ready) -> int:
     """Trainable numbers of one run's networks."""
     return sum(leaf.size for leaf in jax.tree.leaves(ready.engine.abstract_variables()["params"]))

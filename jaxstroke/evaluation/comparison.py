@@ -15,6 +15,7 @@ from jaxstroke.evaluation.delong import holm
 from jaxstroke.evaluation.wording import show
 
 BESIDE = ("clinical_logistic", "clinical_volume_logistic")  # of the first variant: what any network must beat
+COST = {"parameters": int, "training_seconds": int | float, "networks_of": list}  # of `cost.json` of a variant
 COLUMNS = (
     "task", "variant", "kind", "n", "events", "auc", "auc_low", "auc_high", "auprc", "brier", "slope", "sensitivity", "specificity",
     "balanced_accuracy", "reference", "difference", "difference_low", "difference_high", "p_delong", "p_holm", "parameters",
@@ -40,10 +41,15 @@ def read_variants(workdir: epath.Path) -> list[dict]:
     """The lines of `variants.json`, the first variant first."""
     path = workdir / "variants.json"
     found = files.read_json(path).get("variants") if path.exists() else None
-    keys = {"name", "changes", "parameters", "training_seconds", "networks_of"}
-    if not isinstance(found, list) or not found or not all(isinstance(line, dict) and keys <= line.keys() for line in found):
+    kinds = {"name": str, "changes": dict} | COST
+    if not isinstance(found, list) or not found or not all(is_of(line, kinds) for line in found):
         raise InputError(f"{path} is not there or not as it was written: --mode compare writes it")
     return found
+
+
+def is_of(line, kinds: dict) -> bool:
+    """Whether it has these keys, each with a value of its kind."""
+    return isinstance(line, dict) and all(isinstance(line.get(key), kind) for key, kind in kinds.items())
 
 
 def compute(frames: dict[str, pd.DataFrame], resamples: int, attainable: str = "") -> dict:

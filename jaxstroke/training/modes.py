@@ -79,7 +79,9 @@ def on_disk(config, workdir: epath.Path, begin: Begin | None = None, names: tupl
     """(cohort, prepared records, folds, hashes of all of them), made where they are not there; what the workdir was begun with."""
     work.check_same(workdir, config)
     workdir.mkdir(parents=True, exist_ok=True)
-    cohort, prepared = read_and_prepare(config, workdir, names)
+    begun = (work.read(workdir) or {"records": ()})["records"]  # the same images again: they decide which patients have none
+    wanted = {*(names or settings.prepared_names(config)), *begun}
+    cohort, prepared = read_and_prepare(config, workdir, tuple(name for name in config.images if name in wanted))
     folds = splits.load_or_make_splits(config, cohort, workdir)
     hashes = prepared.contents | {"table": cohort.digest, "splits": work.digest([dataclasses.asdict(fold) for fold in folds])}
     if begin is not None:
@@ -112,7 +114,10 @@ def train(config, workdir: epath.Path, stop, begin: Begin | None = None):
 
 
 def train_networks(config, workdir: epath.Path, ready: Ready, stop):
-    """Every run's network into `networks/`; those that are there stay."""
+    """Every run's network into `networks/`. Where all are there and no checkpoint is, a study has copied them: nothing is trained."""
+    copied = hosts.first() and not (workdir / "checkpoints").exists() and not lacking(workdir, ready.todo)
+    if hosts.decided(copied):
+        return
     begin = ready.engine.begin
     logger.info("%d patients, %d runs on %s", len(ready.loaded.units), len(ready.todo), jax.devices()[0].device_kind)
     if begin is not None:
@@ -136,9 +141,15 @@ def check_trained(workdir: epath.Path, todo: list[runs.Run] | tuple = ()):
         return
     if work.read(workdir) is None:
         raise InputError(f"{workdir} holds no trained run: train first with --mode train")
-    lacking = [run.id for run in todo if not (workdir / "networks" / run.id).exists()]
-    if lacking:
-        raise InputError(f"{workdir} is not trained to the end ({len(lacking)} of {len(todo)} networks are missing): run --mode train")
+    missing = lacking(workdir, todo)
+    if missing:
+        work.check_one_run(workdir)
+        raise InputError(f"{workdir} is not trained to the end ({len(missing)} of {len(todo)} networks are missing): run --mode train")
+
+
+def lacking(workdir: epath.Path, todo: list[runs.Run] | tuple) -> list[str]:
+    """Ids of runs without a finished network."""
+    return [run.id for run in todo if not (workdir / "networks" / run.id).exists()]
 
 
 def finish(config, workdir: epath.Path, ready: Ready):

@@ -78,6 +78,7 @@ def check_whole(config, workdir: epath.Path) -> dict:
     written = work.read(workdir)
     if written is None:
         raise InputError(f"{workdir} holds no trained run: train first with --mode train")
+    work.check_one_run(workdir)
     if not (workdir / "model.json").exists():
         raise InputError(f"{workdir} has no model.json: it is not trained to the end, or the file was lost; --mode train writes it")
     work.check_same(workdir, config)

@@ -146,6 +146,90 @@ def test_a_key_of_reuse_hangs_on_what_trains_a_module_alone(study_config):
     assert reuse.key(faster, "dwi") != reuse.key(configs["all"], "dwi")
 
 
+def test_a_learning_rate_that_all_modules_share_is_in_the_key(study_config):
+    """On a plateau of the sum of their losses: a module beside others is then another one than alone."""
+    config = config_json.copied(study_config)
+    with config.unlocked():
+        config.optimizer.schedule = "plateau"
+    configs = variants.configs(config)
+    assert reuse.key(configs["all"], "dwi") == reuse.key(configs["rule_mean"], "dwi") != reuse.key(configs["only_dwi"], "dwi")
+
+
+def test_a_variant_of_the_same_name_that_changed_is_refused_before_anything_is_done(
+    study, study_config, tmp_path, monkeypatch, never_stops
+):
+    workdir = mode.epath.Path(tmp_path / "run")
+    shutil.copytree(study.parent, tmp_path, dirs_exist_ok=True)
+    config = config_json.copied(study_config)
+    with config.unlocked():
+        config.variants["wider"]["model"].widths = (4, 8)
+        config.variants["another"] = settings.variants({"x": {"optimizer.learning_rate": 0.1}}).x
+    monkeypatch.setattr(loop, "train", lambda *_: pytest.fail("a network was trained"))
+    with pytest.raises(InputError, match=r"config\.variants\.wider is not what .*variants/wider was begun with(.|\n)*model\.widths"):
+        mode.compare(config, workdir, never_stops)
+    assert cost(workdir, "wider") == cost(study, "wider")
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"model.name": "clinical_mpl", "model.fusion": "none"}, r"variants\.late: config\.model\.name = 'clinical_mpl' is not a network"),
+        ({"model.init_from": "weights.pth"}, r"variants\.late: config\.model\.init_from = weights\.pth: 'mri_cnn_lstm' has no published"),
+    ],
+)
+def test_what_a_late_variant_would_stop_at_is_refused_before_the_first_is_trained(changes, words, study_config, tmp_path, never_stops):
+    config = config_json.copied(study_config)
+    with config.unlocked():
+        config.variants = settings.variants({"all": {}, "late": changes})
+    with pytest.raises(InputError, match=words):
+        mode.compare(config, mode.epath.Path(tmp_path / "run"), never_stops)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_study_that_was_moved_or_runs_on_another_device_is_not_judged_again(study, study_config, tmp_path, monkeypatch, never_stops):
+    workdir = mode.epath.Path(tmp_path / "run")
+    shutil.copytree(study.parent, tmp_path, dirs_exist_ok=True)
+    config = config_json.copied(study_config)
+    with config.unlocked():
+        config.explain.most = 1
+        config.device.cache = ""
+    monkeypatch.setattr(modes, "judged", lambda *_: pytest.fail("a variant was judged"))
+    mode.compare(config, workdir, never_stops)
+    with config.unlocked():
+        config.evaluate.bootstrap = 40
+    with pytest.raises(pytest.fail.Exception, match="was judged"):
+        mode.compare(config, workdir, never_stops)
+
+
+def test_a_variant_without_its_predictions_is_judged_again(study, study_config, tmp_path, monkeypatch, never_stops):
+    """The networks are there still; damaged lines of a learning curve do no harm."""
+    workdir = mode.epath.Path(tmp_path / "run")
+    shutil.copytree(study.parent, tmp_path, dirs_exist_ok=True)
+    (workdir / "variants" / "only_dwi" / "predictions.csv").unlink()
+    curve = workdir / "variants" / "all" / "metrics.jsonl"
+    curve.write_text(curve.read_text() + '{"run": "r0-f')
+    monkeypatch.setattr(loop, "train", lambda *_: pytest.fail("a network was trained"))
+    mode.compare(study_config, workdir, never_stops)
+    path = "variants/only_dwi/predictions.csv"
+    assert (workdir / path).read_bytes() == (study / path).read_bytes()
+
+
+def test_a_variants_workdir_trained_or_evaluated_by_itself_stays_as_it_is(study, study_config, tmp_path, monkeypatch, never_stops):
+    """Its networks are copies, without checkpoints; its images are those of the study, of which its own network sees some."""
+    shutil.copytree(study.parent, tmp_path, dirs_exist_ok=True)
+    folder = mode.epath.Path(tmp_path / "run" / "variants" / "only_dwi")
+    begun = work.read(folder)["records"]
+    assert "tmax" in begun
+    config = work.trained_config(folder)
+    monkeypatch.setattr(loop, "train", lambda *_: pytest.fail("a network was trained"))
+    prepared = []
+    monkeypatch.setattr(modes, "read_and_prepare", lambda *given, real=modes.read_and_prepare: prepared.append(given[2]) or real(*given))
+    for again in (lambda: modes.train(config, folder, never_stops), lambda: modes.evaluate(config, folder)):
+        again()
+        assert (folder / "predictions.csv").read_bytes() == (study / "variants" / "only_dwi" / "predictions.csv").read_bytes()
+    assert all("tmax" in names for names in prepared) and len(prepared) == 2
+
+
 def test_report_makes_the_comparison_again_from_files_alone(study, tmp_path, capsys):
     shutil.copytree(study, tmp_path / "run")
     for name in ("comparison.csv", "comparison.html"):
@@ -156,11 +240,24 @@ def test_report_makes_the_comparison_again_from_files_alone(study, tmp_path, cap
     assert "only_dwi" in capsys.readouterr().out
 
 
-def test_a_study_file_that_is_damaged_is_named(study, tmp_path):
+@pytest.mark.parametrize("change", [lambda line: line.pop("changes"), lambda line: line.update(parameters="many")])
+def test_a_study_file_that_is_damaged_is_named(change, study, tmp_path):
     shutil.copytree(study, tmp_path / "run")
-    (tmp_path / "run" / "variants.json").write_text('{"variants": [{"name": "all"}]}')
+    path = tmp_path / "run" / "variants.json"
+    content = json.loads(path.read_text())
+    change(content["variants"][1])
+    path.write_text(json.dumps(content))
     with pytest.raises(InputError, match="variants.json"):
         comparison.write(mode.epath.Path(tmp_path / "run"))
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"parameters": 3}'])
+def test_a_variant_with_a_damaged_cost_is_judged_again(text, study, tmp_path):
+    folder = mode.epath.Path(shutil.copytree(study / "variants" / "only_dwi", tmp_path / "only_dwi"))
+    config = work.trained_config(folder)
+    assert mode.is_done(config, folder)
+    (folder / "cost.json").write_text(text)
+    assert not mode.is_done(config, folder)
 
 
 def test_other_folds_in_a_variant_are_refused(study, study_config, tmp_path, never_stops):
@@ -178,6 +275,16 @@ def test_the_page_says_which_intervals_hold_zero(study):
     for name in ("all", "clinical", "only_dwi", "rule_mean", "wider"):
         assert name in page
     assert "those of all" in page and "http" not in page.replace("http-equiv", "")
+
+
+@pytest.mark.parametrize("asked", [["--check"], ["--mode", "export"], ["--mode", "predict", "--cohort", "new.csv"]])
+def test_what_needs_one_run_names_a_variants_workdir(asked, study_config, tmp_path, capsys):
+    work.write(mode.epath.Path(tmp_path), study_config, [], {})
+    folder = tmp_path / "variants" / "all"
+    folder.mkdir(parents=True)
+    (folder / "model.json").write_text("{}")
+    assert main.main(["main", "--workdir", str(tmp_path), *asked]) == 2
+    assert f"is a study of --mode compare: name one of its variants, as --workdir {folder}" in capsys.readouterr().err
 
 
 def test_holm_is_that_of_the_paper():

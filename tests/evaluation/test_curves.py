@@ -94,3 +94,10 @@ def test_ticks_lie_within_the_range(low, high):
 def test_names_in_pictures_are_escaped():
     picture = plots.roc([("<script>", "s0", curves.GRID)])
     assert "<script>" not in picture and "&lt;script&gt;" in picture
+
+
+def test_net_benefit_without_anybody_who_has_the_outcome_is_drawn():
+    """Nothing lies above zero then: one new patient, or a cohort of one class."""
+    everybody = -curves.THRESHOLDS / (1 - curves.THRESHOLDS)
+    drawn = str(plots.decision_curve([("network", "s0", np.zeros(len(curves.THRESHOLDS)))], everybody))
+    assert "treat nobody" in drawn and "nan" not in drawn
