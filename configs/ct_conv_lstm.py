@@ -4,13 +4,14 @@ Published: that it can be done; data, network and figures are not public. Defaul
 
     python -m jaxstroke.main --config configs/ct_conv_lstm.py:VARIANT --workdir runs/VARIANT
 
-| variant    | cohort                                                                | AUC of the primary task; time on 2 cores |
-|------------|-----------------------------------------------------------------------|------------------------------------------|
-| paper      | your table: patient_id, images (a folder, or files joined by `|`), diagnosis (0 or 1); 128 x 128, up to 64 images | needs a GPU |
-| own        | the same at 64 x 64, half the widths                                    | yours                                    |
-| soop_views | SOOP's painted FLAIR slices, three a patient, mRS > 2                   | not measured yet                         |
-| smoke      | synthetic slices, tiny                                                  | runs, no more                            |
+| variant    | cohort                                                    | AUC of the primary task; time on 2 cores |
+|------------|-----------------------------------------------------------|------------------------------------------|
+| paper      | your table, up to 64 images of 128 x 128 a patient        | not measured, needs a GPU                |
+| own        | the same at 64 x 64, half the widths                      | yours                                    |
+| soop_views | SOOP's painted FLAIR slices, three a patient, mRS > 2     | not measured yet                         |
+| smoke      | synthetic slices, tiny                                    | runs, no more                            |
 
+A table has the columns patient_id, images (a folder, or files joined by `|`) and diagnosis (0 or 1).
 `model.sequence` is `lstm`, `gru`, `convlstm`, or a control that knows no order: `attention`, `mean` (of per-image log-odds), `max`.
 `--mode compare` sets them side by side.
 """
@@ -42,7 +43,6 @@ def get_config(variant: str = "own") -> ConfigDict:
     config.split.inner_folds = 0
     config.optimizer.learning_rate, config.optimizer.schedule = 1e-3, "cosine"
     config.train.imbalance = "weights"
-    config.train.augment.skip = ConfigDict()
     config.variants = settings.variants({"lstm": {}} | {name: {"model.sequence": name} for name in SEQUENCES})
     VARIANTS[variant](config)
     return config.lock()
@@ -54,11 +54,13 @@ def pictures(column: str, shape: tuple[int, int, int], channels: int = 1) -> Con
 
 
 def paper(config):
-    """The published size."""
+    """The published size, batches cut to four lengths."""
+    config.train.buckets = (8, 16, 32)
 
 
 def own(config):
     """A table of your own, on a laptop."""
+    paper(config)
     config.images.images.shape = (64, 64, 64)
     small(config)
 

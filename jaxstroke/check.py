@@ -168,6 +168,10 @@ def check_any_number(config):
             f"config.model.name = 'ct_conv_lstm' reads one image of kind 'sequence' and merges nothing: name one in config.model.images "
             f"(now {', '.join(images) or 'none'}, of kind {', '.join(kinds) or 'none'}), and set config.model.fusion = none"
         )
+    rising = (0, *config.train.buckets, config.images[images[0]].shape[0])
+    if any(low >= high for low, high in zip(rising, rising[1:], strict=False)):
+        where = f"below the {rising[-1]} of config.images.{images[0]}.shape"
+        raise InputError(f"config.train.buckets = {config.train.buckets} must rise, {where}")
     if not config.model.encoder:
         check_halved(config, images[0])
 
@@ -185,6 +189,8 @@ def check_halved(config, name: str):
 def check_encoder(config):
     """The images a network sees must be of the size and axes that its encoder takes."""
     encoder, network, images = config.model.encoder, config.model.name, settings.image_names(config)
+    if network != "ct_conv_lstm" and config.train.buckets:
+        raise InputError(f"config.train.buckets is of 'ct_conv_lstm', which reads any number of images; '{network}' does not")
     if network == "ct_conv_lstm":
         check_any_number(config)
         if not encoder:

@@ -123,6 +123,7 @@ def base() -> ConfigDict:
             "smoothing": 0.5,  # weight of the past in the watched validation loss
             "imbalance": "none",  # none | weights | oversample
             "feed": "auto",  # resident (the cohort in device memory) | grain (read from disk as it is needed) | auto (by free memory)
+            "buckets": (),  # of ct_conv_lstm: lengths that batches are cut to, as (8, 16, 32); at most three, the last is the image's own
             "ahead": 4,  # batches that grain reads in advance, a thread each
             "seeds": (0,),
             "as_published": False,  # paper 3's code with its slips: see `training/published.py`

@@ -9,6 +9,7 @@ from jaxstroke import models
 from jaxstroke.config_json import copied
 from jaxstroke.models import sequence
 
+
 def made(sequence_file, name: str, encoder: str = ""):
     """(network, its variables, a batch of three patients with 4, 2 and no images)."""
     config = copied(sequence_file.get_config("smoke"))
