@@ -6,7 +6,7 @@ from jaxstroke import config as settings
 from jaxstroke import ranges
 from jaxstroke.errors import InputError, nearest
 
-ENCODED = ("ich_multitask",)  # networks whose encoder is `model.encoder`
+ENCODED = ("ich_multitask", "ct_conv_lstm")  # networks whose encoder is `model.encoder`
 OWN_ENCODER = ("mri_cnn_lstm", *settings.COLUMNS_ALONE)
 CHOICES = {
     "cohort.dicom.series": ("choose", "refuse"),
@@ -14,6 +14,7 @@ CHOICES = {
     "split.kind": ("kfold", "given", "group", "temporal", "official"),
     "model.norm": ("batch", "group"),
     "model.scaling": ("standard", "minmax"),
+    "model.sequence": ("lstm", "gru", "convlstm", "attention", "mean", "max"),  # of models.sequence.SEQUENCES
     "model.fusion": ("poe", "scalar", "learned", "mean", "stacked", "none"),
     "optimizer.name": ("adamw", "adamw_amsgrad", "sgd", "lars"),
     "optimizer.schedule": ("constant", "cosine", "plateau"),
@@ -152,20 +153,48 @@ def check_network(config):
             f"config.model.fusion = '{config.model.fusion}' is fitted on inner folds: config.split.inner_folds must be 2 or more"
         )
     for name in images if config.model.name == "mri_cnn_lstm" else ():
-        smallest = 2 ** len(config.model.widths)
-        if min(config.images[name].shape[1:]) < smallest:
-            raise InputError(
-                f"config.images.{name}.shape = {config.images[name].shape}: rows and columns must be at least {smallest}: each of the "
-                f"{len(config.model.widths)} stages in config.model.widths halves them"
-            )
+        check_halved(config, name)
     for name, skipped in config.train.augment.skip.items():
         if name not in config.images or set(skipped) - set(AUGMENTATIONS):
             raise InputError(f"config.train.augment.skip.{name} = {skipped} must be an image with some of {', '.join(AUGMENTATIONS)}")
 
 
+def check_any_number(config):
+    """What the network of any number of images reads: one image of kind `sequence`, large enough for its own convolutions."""
+    images = settings.image_names(config)
+    kinds = [config.images[name].kind for name in images]
+    if kinds != ["sequence"] or config.model.fusion != "none":
+        raise InputError(
+            f"config.model.name = 'ct_conv_lstm' reads one image of kind 'sequence' and merges nothing: name one in config.model.images "
+            f"(now {', '.join(images) or 'none'}, of kind {', '.join(kinds) or 'none'}), and set config.model.fusion = none"
+        )
+    rising = (0, *config.train.buckets, config.images[images[0]].shape[0])
+    if any(low >= high for low, high in zip(rising, rising[1:], strict=False)):
+        where = f"below the {rising[-1]} of config.images.{images[0]}.shape"
+        raise InputError(f"config.train.buckets = {config.train.buckets} must rise, {where}")
+    if not config.model.encoder:
+        check_halved(config, images[0])
+
+
+def check_halved(config, name: str):
+    """Rows and columns must last for the stages of a network's own convolutions."""
+    smallest = 2 ** len(config.model.widths)
+    if min(config.images[name].shape[1:]) < smallest:
+        raise InputError(
+            f"config.images.{name}.shape = {config.images[name].shape}: rows and columns must be at least {smallest}: each of the "
+            f"{len(config.model.widths)} stages in config.model.widths halves them"
+        )
+
+
 def check_encoder(config):
     """The images a network sees must be of the size and axes that its encoder takes."""
     encoder, network, images = config.model.encoder, config.model.name, settings.image_names(config)
+    if network != "ct_conv_lstm" and config.train.buckets:
+        raise InputError(f"config.train.buckets is of 'ct_conv_lstm', which reads any number of images; '{network}' does not")
+    if network == "ct_conv_lstm":
+        check_any_number(config)
+        if not encoder:
+            return
     if network in OWN_ENCODER:
         if encoder:
             raise InputError(f"config.model.encoder = '{encoder}', but '{network}' has an encoder of its own: leave it empty")

@@ -84,6 +84,7 @@ def base() -> ConfigDict:
             "init_from": "",  # .pth, .pt or .safetensors of the published PyTorch network, from which every run begins; "" = random
             "widths": (16, 32, 64, 128),  # channels of the stages of a network's own encoder, or of `resnet_small_3d`
             "hidden": 64,  # units of the recurrent layer, or of a clinical network
+            "sequence": "lstm",  # of ct_conv_lstm: lstm | gru | convlstm | attention | mean | max
             "dropout": (0.3, 0.5),  # before and after the recurrent layer; an encoder's own rate is the first
             "fusion": "none",  # poe | scalar | learned | mean | stacked | none
             "fusion_column": "",  # clinical column whose value weights the modules
@@ -122,6 +123,7 @@ def base() -> ConfigDict:
             "smoothing": 0.5,  # weight of the past in the watched validation loss
             "imbalance": "none",  # none | weights | oversample
             "feed": "auto",  # resident (the cohort in device memory) | grain (read from disk as it is needed) | auto (by free memory)
+            "buckets": (),  # of ct_conv_lstm: lengths that batches are cut to, as (8, 16, 32); at most three, the last is the image's own
             "ahead": 4,  # batches that grain reads in advance, a thread each
             "seeds": (0,),
             "as_published": False,  # paper 3's code with its slips: see `training/published.py`

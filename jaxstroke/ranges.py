@@ -37,7 +37,7 @@ TUPLES = {
     "cohort.synthetic.spacing": (float, (0.01, 1000), 3, 3), "clinical.numeric": (str, None, 0, 10_000),
     "model.images": (str, None, 0, 1000), "model.clinical": (str, None, 0, 10_000), "model.widths": (int, (1, 4096), 1, 16),
     "model.dropout": (float, (0, 0.999), 2, 2), "model.fusion_clip": (float, (0, 1), 2, 2),
-    "optimizer.betas": (float, (0, 0.999999999), 2, 2), "train.seeds": (int, SEED, 1, 1000),
+    "optimizer.betas": (float, (0, 0.999999999), 2, 2), "train.seeds": (int, SEED, 1, 1000), "train.buckets": (int, (1, 32768), 0, 3),
     "evaluate.comparators.columns": (str, None, 0, 1000), "evaluate.subgroups": (str, None, 0, 1000),
     "explain.method": (str, None, 1, 10), "explain.patients": (str, None, 0, 10**6), "explain.patch": (int, (1, 32768), 3, 3),
     "explain.stride": (int, (1, 32768), 3, 3),

@@ -48,3 +48,8 @@ def config_file():
 @pytest.fixture(scope="session")
 def ich_file():
     return config_module("ich_multitask")
+
+
+@pytest.fixture(scope="session")
+def sequence_file():
+    return config_module("ct_conv_lstm")

@@ -37,13 +37,19 @@ def shuffled(rows: np.ndarray, key: tuple[int, ...], labels: np.ndarray | None =
     return generator.permutation(rows)
 
 
-def epoch_rows(rows: np.ndarray, batch: int, key: tuple[int, ...], labels: np.ndarray | None = None) -> np.ndarray:
+def epoch_rows(rows: np.ndarray, batch: int, key: tuple[int, ...], labels: np.ndarray | None = None, bucket=None) -> np.ndarray:
     """The rows of one epoch, `steps batch`, shuffled and padded with -1.
 
     rows: the training rows of a run. batch: rows an update. key: (seed, run number, epoch).
     labels: of `rows`, to balance two classes by repeating the rarer; None leaves them as they are.
+    bucket: rows -> number of the bucket of each; batches are then of one bucket, and come in an order of their own.
     """
-    return padded(shuffled(rows, key, labels), batch)
+    rows = shuffled(rows, key, labels)
+    if bucket is None:
+        return padded(rows, batch)
+    numbers = bucket(rows)
+    table = np.concatenate([padded(rows[numbers == number], batch) for number in np.unique(numbers)])
+    return np.random.default_rng(np.random.SeedSequence((*key, 1))).permutation(table)
 
 
 def padded(rows: np.ndarray, batch: int) -> np.ndarray:

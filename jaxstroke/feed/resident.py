@@ -1,5 +1,6 @@
 """The whole cohort in device memory: a batch is a gather by row index, augmented, in one jitted call."""
 
+import functools
 from collections.abc import Iterator
 
 import jax
@@ -9,6 +10,7 @@ from jax.sharding import PartitionSpec as P
 
 from jaxstroke import hosts
 from jaxstroke.feed import augment
+from jaxstroke.feed.buckets import Buckets
 
 AUGMENTATION, NETWORK = 0, 1  # folded into a row's key; a network folds the sites of its dropout into the key it is given
 
@@ -16,18 +18,23 @@ AUGMENTATION, NETWORK = 0, 1  # folded into a row's key; a network folds the sit
 class Resident:
     """A feed: from rows to batches. arrays: the cohort's, of `feed/load.py`."""
 
-    def __init__(self, arrays: dict[str, np.ndarray], mesh: jax.sharding.Mesh, augment):
-        self.data = place(arrays, mesh)
+    def __init__(self, arrays: dict[str, np.ndarray], mesh: jax.sharding.Mesh, augment, buckets: Buckets | None = None):
+        self.data, self.buckets = place(arrays, mesh), buckets
         self.takes = {train: make_take(mesh, augment, train) for train in (True, False)}
 
     def batches(self, table: np.ndarray, seeds: np.ndarray, steps: np.ndarray, train: bool) -> Iterator[dict[str, jax.Array]]:
         """A batch for every entry of `table`: see `make_take`. table: `n run accumulation b`; seeds: `run`; steps: `n run`."""
         for rows, step in zip(table, steps, strict=True):
-            yield self.takes[train](self.data, {}, rows, seeds, step)
+            yield self.takes[train](self.data, {}, rows, seeds, step, cut(self.buckets, rows))
 
     def example(self, rows: np.ndarray, seeds: np.ndarray, steps: np.ndarray) -> dict[str, jax.ShapeDtypeStruct]:
         """Shapes of a batch."""
         return jax.eval_shape(self.takes[False], self.data, {}, rows, seeds, steps)
+
+
+def cut(buckets: Buckets | None, rows: np.ndarray) -> tuple[str, int] | None:
+    """(image, length) that a batch of these rows is cut to."""
+    return None if buckets is None else (buckets.image, buckets.size(rows))
 
 
 def place(arrays: dict[str, np.ndarray], mesh: jax.sharding.Mesh) -> dict[str, jax.Array]:
@@ -39,27 +46,35 @@ def place(arrays: dict[str, np.ndarray], mesh: jax.sharding.Mesh) -> dict[str, j
 
 
 def make_take(mesh: jax.sharding.Mesh, settings, train: bool):
-    """A jitted `take(data, pixels, rows, seed, step) -> batch`.
+    """A jitted `take(data, pixels, rows, seed, step, cut=None) -> batch`.
 
     data: arrays with a row a patient. pixels: {"images/<name>": `run accumulation b ...`}, images that are gathered already.
     rows: `run accumulation b` int32 indices into the cohort, -1 = padding; seed, step: `run` int32. The batch has every entry of
     `data` gathered and masked, with leading axes `run accumulation b`, images as float32, `weight` (1 for a real row), `row` and `key`.
-    settings: `train.augment`, used where `train` is true.
+    settings: `train.augment`, used where `train` is true. cut: (image, length), what its sequence is cut to.
     """
 
-    def take(data, pixels, rows, seed, step):
+    def take(data, pixels, rows, seed, step, cut):
         _, micro, b = rows.shape
         place_in_update = jnp.arange(micro)[:, None] * b * jax.lax.axis_size("data") + jax.lax.axis_index("data") * b + jnp.arange(b)
         keys = row_keys(seed[0], step[0], place_in_update.reshape(-1))
         pixels = {name: x.reshape(micro * b, *x.shape[3:]) for name, x in pixels.items()}
-        batch = gather(data, pixels, rows.reshape(-1))
+        batch = gather(data, pixels, rows.reshape(-1), cut)
         if train:
             batch = augmented(batch, keys, settings)
         batch["key"] = jax.vmap(lambda key: jax.random.fold_in(key, NETWORK))(keys)
         return jax.tree.map(lambda x: x.reshape(1, micro, b, *x.shape[1:]), batch)
 
     split = P("run", None, "data")
-    return jax.jit(jax.shard_map(take, mesh=mesh, in_specs=(P(), split, split, P("run"), P("run")), out_specs=split))
+
+    @functools.partial(jax.jit, static_argnames="cut")
+    def mapped(data, pixels, rows, seed, step, cut=None):
+        local = functools.partial(take, cut=cut)
+        return jax.shard_map(local, mesh=mesh, in_specs=(P(), split, split, P("run"), P("run")), out_specs=split)(
+            data, pixels, rows, seed, step
+        )
+
+    return mapped
 
 
 def row_keys(seed, step, places):
@@ -68,11 +83,19 @@ def row_keys(seed, step, places):
     return jax.vmap(lambda place: jax.random.fold_in(key, place))(places)
 
 
-def gather(data: dict[str, jax.Array], pixels: dict[str, jax.Array], rows: jax.Array) -> dict[str, jax.Array]:
-    """Rows of the cohort: `n ... , b -> b ...`, stored integers scaled to float32, everything of a padded row masked."""
+def gather(
+    data: dict[str, jax.Array], pixels: dict[str, jax.Array], rows: jax.Array, cut: tuple[str, int] | None = None
+) -> dict[str, jax.Array]:
+    """Rows of the cohort: `n ... , b -> b ...`, stored integers scaled to float32, everything of a padded row masked.
+
+    cut: (image, length), of a sequence that is longer than any of these rows.
+    """
     valid = rows >= 0
     index = jnp.maximum(rows, 0)
     batch = {}
+    if cut is not None:
+        names = (f"images/{cut[0]}", f"images_mask/{cut[0]}")
+        data, pixels = ({name: x[:, : cut[1]] if name in names else x for name, x in found.items()} for found in (data, pixels))
     for name in data | pixels:
         if name.startswith(("scale/", "offset/")):
             continue

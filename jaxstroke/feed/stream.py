@@ -35,9 +35,11 @@ class Stored:
 class Stream:
     """A feed: see `resident.Resident`. stored: by image; arrays: of everything else. ahead: batches read in advance."""
 
-    def __init__(self, arrays: dict[str, np.ndarray], stored: dict[str, Stored], mesh: jax.sharding.Mesh, augment, ahead: int):
+    def __init__(
+        self, arrays: dict[str, np.ndarray], stored: dict[str, Stored], mesh: jax.sharding.Mesh, augment, ahead: int, buckets=None
+    ):
         self.data = resident.place(arrays, mesh)
-        self.stored, self.ahead = stored, ahead
+        self.stored, self.ahead, self.buckets = stored, ahead, buckets
         self.sharding = jax.NamedSharding(mesh, SPLIT)
         self.records = {name: records.open_records(one.folder) for name, one in stored.items()}
         self.takes = {train: resident.make_take(mesh, augment, train) for train in (True, False)}
@@ -48,7 +50,7 @@ class Stream:
         read = iter(source.to_iter_dataset(options))
         try:
             for rows, step, parts in zip(table, steps, read, strict=True):
-                yield self.takes[train](self.data, self.placed(parts, rows.shape), rows, seeds, step)
+                yield self.takes[train](self.data, self.placed(parts, rows.shape), rows, seeds, step, resident.cut(self.buckets, rows))
         finally:
             read.close()
 

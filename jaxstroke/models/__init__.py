@@ -4,11 +4,12 @@ import jax
 import jax.numpy as jnp
 
 from jaxstroke.errors import InputError, nearest
-from jaxstroke.models import clinical_mlp, ich_multitask, mri_cnn_lstm, tabular_dnn
+from jaxstroke.models import clinical_mlp, ct_conv_lstm, ich_multitask, mri_cnn_lstm, tabular_dnn
 
 MODELS = {
     "mri_cnn_lstm": mri_cnn_lstm.build,
     "clinical_mlp": clinical_mlp.build,
+    "ct_conv_lstm": ct_conv_lstm.build,
     "ich_multitask": ich_multitask.build,
     "tabular_dnn": tabular_dnn.build,
 }

@@ -8,7 +8,7 @@ import numpy as np
 from etils import epath
 
 from jaxstroke import hosts, models
-from jaxstroke.feed import plan, resident, stream
+from jaxstroke.feed import buckets, plan, resident, stream
 from jaxstroke.training import checkpoint, mesh, optimizer, published, step
 from jaxstroke.training.begin import Begin
 
@@ -49,14 +49,21 @@ class Engine:
         """Outputs of one run for rows of the cohort, in order: {"logits": {task: n k}, "parts": {part: {"logits", "present"}}} in numpy."""
         variables, fitted = ([jax.tree.map(np.asarray, tree)] * self.slots for tree in (variables, fitted))
         variables, fitted = (step.put(jax.tree.map(lambda *x: np.stack(x), *trees), self.mesh) for trees in (variables, fitted))
-        chunks = plan.padded(rows, self.eval_batch)
+        order = self.by_length(rows)
+        chunks = plan.padded(rows[order], self.eval_batch)
         wide = np.full((len(chunks), self.slots, 1, self.eval_batch), -1, np.int32)
         wide[:, 0, 0] = chunks
         found = []
         for batch in self.unaugmented(wide):
             outputs, _ = self.forward(variables, fitted, batch)
             found.append(jax.tree.map(lambda x: x[0, 0], hosts.fetch(outputs)))
-        return jax.tree.map(lambda *x: np.concatenate(x)[: len(rows)], *found)
+        back = np.argsort(order)
+        return jax.tree.map(lambda *x: np.concatenate(x)[: len(rows)][back], *found)
+
+    def by_length(self, rows: np.ndarray) -> np.ndarray:
+        """Places of rows in the order in which they are scored: those of like length together."""
+        found = self.feed.buckets
+        return np.arange(len(rows)) if found is None else np.argsort(found.number(rows), kind="stable")
 
     def unaugmented(self, table: np.ndarray):
         """Batches for scoring. table: `n run 1 eval_batch` rows."""
@@ -98,9 +105,10 @@ def build(config, arrays: dict[str, np.ndarray], fitted_example: dict[str, np.nd
 
 def make_feed(config, arrays: dict[str, np.ndarray], stored: dict[str, stream.Stored], devices: jax.sharding.Mesh):
     """The feed of a cohort: resident where nothing was left on disk."""
+    found = buckets.make(config, arrays)
     if stored:
-        return stream.Stream(arrays, stored, devices, published.augment(config), config.train.ahead)
-    return resident.Resident(arrays, devices, published.augment(config))
+        return stream.Stream(arrays, stored, devices, published.augment(config), config.train.ahead, found)
+    return resident.Resident(arrays, devices, published.augment(config), found)
 
 
 def finished_runs(workdir: epath.Path) -> checkpoint.Finished:

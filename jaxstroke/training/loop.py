@@ -154,12 +154,15 @@ def run_epoch(engine, config, state, slots, live, fitted, arrays, at, stop, bar)
     batches.close()
     progress.add_sums(slots, hosts.fetch(collected))
     total = timing["wait"] + timing["work"]
-    return state, at, {"seconds": time.perf_counter() - began, "wait_share": timing["wait"] / total if total else 0.0}
+    found = engine.feed.buckets
+    timing = {"seconds": time.perf_counter() - began, "wait_share": timing["wait"] / total if total else 0.0}
+    return state, at, timing | ({} if found is None else {"padded_share": found.padded_share(table)})
 
 
 def validate(engine: Engine, state, slots, live, fitted) -> tuple[list[dict[str, float | None]], list[dict[str, tuple]]]:
     """A dict a slot: validation loss of every part, and by part the counts of `losses.recalls`, {} where they are not asked for."""
-    tables = [plan.padded(run.val if run else np.zeros(0, np.int32), engine.eval_batch) for run in live]
+    chosen = [run.val if run else np.zeros(0, np.int32) for run in live]
+    tables = [plan.padded(rows[engine.by_length(rows)], engine.eval_batch) for rows in chosen]
     totals, counts = [Slot() for _ in slots], {}
     wide = np.full((max(map(len, tables)), len(slots), 1, engine.eval_batch), -1, np.int32)
     for place, table in enumerate(tables):

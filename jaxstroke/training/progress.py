@@ -107,7 +107,7 @@ def epoch_line(chunk: int, slot: Slot, losses: dict, parts, timing: dict) -> dic
         "best_epoch": dict(slot.best_epoch),
         "seconds": round(timing["seconds"], 4),
         "data_wait_share": round(timing["wait_share"], 4),
-    }
+    } | ({"padded_share": round(timing["padded_share"], 4)} if "padded_share" in timing else {})
 
 
 def steps_of(fitted: dict, config) -> int:

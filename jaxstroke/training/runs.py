@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jaxstroke.cohort import censoring
-from jaxstroke.feed import plan
+from jaxstroke.feed import buckets, plan
 from jaxstroke.preprocess import clinical
 from jaxstroke.training import published
 from jaxstroke.training.losses import ROW_WEIGHT
@@ -163,4 +163,5 @@ def epoch_rows(run: Run, epoch: int, arrays: dict[str, np.ndarray], config) -> n
     if config.train.as_published:
         rows = plan.shuffled(run.train, (*run.key, epoch), balance)
         return published.grouped(rows, config.train.batch_size, config.train.accumulation)
-    return plan.epoch_rows(run.train, width, (*run.key, epoch), balance)
+    found = buckets.make(config, arrays)
+    return plan.epoch_rows(run.train, width, (*run.key, epoch), balance, None if found is None else found.number)

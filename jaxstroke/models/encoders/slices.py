@@ -7,6 +7,21 @@ import jax.numpy as jnp
 from jaxstroke.models import layers
 
 
+class SliceMaps(nn.Module):
+    """`n h w c -> n h' w' f`: convolution 3 x 3, ReLU, 2 x 2 maximum a stage."""
+
+    widths: tuple[int, ...]
+    form: str = "auto"
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = x.astype(self.dtype)
+        for width in self.widths:
+            x = layers.ConvPool(width, self.form, self.dtype)(x)
+        return x
+
+
 class SliceEncoder(nn.Module):
     """`b s h w c -> b s f`: convolution 3 x 3, ReLU, 2 x 2 maximum a stage, then the global mean; weights shared over slices."""
 

@@ -1,0 +1,57 @@
+"""Any number of images, one prediction: images that are not there change nothing, whatever the encoder and the memory."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxstroke import models
+from jaxstroke.config_json import copied
+from jaxstroke.models import sequence
+
+
+def made(sequence_file, name: str, encoder: str = ""):
+    """(network, its variables, a batch of three patients with 4, 2 and no images)."""
+    config = copied(sequence_file.get_config("smoke"))
+    with config.unlocked():
+        config.model.sequence, config.model.encoder = name, encoder
+    random = np.random.default_rng(0)
+    mask = jnp.asarray([[1, 1, 1, 1], [1, 1, 0, 0], [0, 0, 0, 0]], jnp.float32)
+    images = jnp.asarray(random.normal(size=(3, 4, 16, 16, 1)), jnp.float32) * mask[..., None, None, None]
+    batch = {"images/images": images, "images_mask/images": mask, "weight": jnp.ones(3), "clinical": jnp.zeros((3, 0))}
+    module = models.build(config)
+    return module, module.init(jax.random.key(0), batch, {}, train=False), batch
+
+
+@pytest.mark.parametrize("encoder", ["", "resnet18_2d"])
+@pytest.mark.parametrize("name", sequence.SEQUENCES)
+def test_more_padding_changes_no_prediction(sequence_file, name, encoder):
+    module, variables, batch = made(sequence_file, name, encoder)
+    longer = batch | {
+        "images/images": jnp.pad(batch["images/images"], ((0, 0), (0, 3), (0, 0), (0, 0), (0, 0))),
+        "images_mask/images": jnp.pad(batch["images_mask/images"], ((0, 0), (0, 3))),
+    }
+    plain, padded = (module.apply(variables, one, {}, train=False)["logits"]["diagnosis"] for one in (batch, longer))
+    np.testing.assert_allclose(plain, padded, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", sequence.SEQUENCES)
+def test_padded_images_get_no_gradient(sequence_file, name):
+    module, variables, batch = made(sequence_file, name)
+
+    def loss(images):
+        return (module.apply(variables, batch | {"images/images": images}, {}, train=False)["logits"]["diagnosis"] ** 2).sum()
+
+    gradient = np.asarray(jax.grad(loss)(batch["images/images"]))
+    there = np.asarray(batch["images_mask/images"]) > 0
+    assert (gradient[~there] == 0).all() and (np.abs(gradient[there]).sum((1, 2, 3)) > 0).any()
+
+
+def test_parameters_of_the_paper(sequence_file):
+    """Convolutions 3 x 3 of 32, 64, 128 and 128 channels, 128 units an image, an LSTM of 128, one logit."""
+    module = models.build(sequence_file.get_config("paper"))
+    batch = {"images/images": jnp.zeros((1, 2, 128, 128, 1)), "images_mask/images": jnp.ones((1, 2)), "weight": jnp.ones(1)}
+    shapes = jax.eval_shape(lambda: module.init(jax.random.key(0), batch, {}, train=False))["params"]
+    convolutions = 9 * (1 * 32 + 32 * 64 + 64 * 128 + 128 * 128) + 32 + 64 + 128 + 128
+    rest = 128 * 128 + 128 + 128 * 512 + 512 + 128 * 512 + 128 + 1
+    assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == convolutions + rest
