@@ -45,11 +45,13 @@ def prepare(config, cohort, workdir, records_root, images=(), schema=None) -> Pr
     manifests = {name: records.read_manifest(folders[name]) for name in names}
     table, digests["table"] = write_table(cohort, schema, records_root)
     failures, notes = list_failures(manifests, jobs), list_notes(manifests, jobs)
-    report = write_report(workdir, jobs, failures, notes)
+    unread = said_of_files(manifests, jobs, "unread", "reason")
+    report = write_report(workdir, jobs, (*failures, *unread), notes)
     check_failures(failures, len(jobs), config.cohort.max_failed_share, report)
     contents = {name: records.digest([entry["contents"] for entry in manifests[name]["shards"]]) for name in names}
     left_out = units_without_image(manifests, jobs)
-    return Prepared(folders, table, schema, digests, contents, failures, left_out, seconds, volumes / seconds if volumes else 0.0, notes)
+    speed = volumes / seconds if volumes else 0.0
+    return Prepared(folders, table, schema, digests, contents, (*failures, *unread), left_out, seconds, speed, notes)
 
 
 def make_plan(config, names) -> Plan:
@@ -82,7 +84,7 @@ def image_digest(plan: Plan, name: str, cohort_digest: str, jobs) -> str:
 
 
 def list_failures(manifests: dict[str, dict], jobs) -> tuple[tuple[str, str, str, str], ...]:
-    """(unit, image, path, reason) of every file that could not be used, cached or not."""
+    """(unit, image, path, reason) of every file for which an image could not be used, cached or not."""
     return said_of_files(manifests, jobs, "failures", "reason")
 
 
