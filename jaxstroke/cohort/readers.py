@@ -13,7 +13,7 @@ import numpy as np
 
 from jaxstroke.cohort import dicom, dicom_slice, npz, picture
 from jaxstroke.cohort.dicom_parts import START, is_dicom
-from jaxstroke.cohort.files import PICTURES, SLICES, SPARE, VOLUMES, ReadError, check_size, content_of, first_of, inflated
+from jaxstroke.cohort.files import PICTURES, SLICES, SPARE, VOLUMES, ReadError, check_size, content_of, first_of, inflated, is_folder
 from jaxstroke.cohort.image import Image, check_affine, check_values
 
 __all__ = ["Image", "NoPicture", "ReadError", "read_image", "read_picture"]
@@ -54,15 +54,17 @@ def read_picture(path) -> Image:
     everywhere, too large or of another format, and on DICOM files that are no single slice of a CT.
     """
     called = str(path).lower().endswith(PICTURES + SLICES)
+    if is_folder(path):  # the files of others are named one by one
+        raise ReadError("the folder holds no files, or cannot be opened")
     start = first_of(path, START)
     if start.startswith(picture.STARTS):
         image = picture.decoded(content_of(path))
     elif is_dicom(start):
         image = dicom_slice.read_slice(content_of(path))
-    else:
-        if start or not called:
-            raise (ReadError if called else NoPicture)("it is not a PNG, JPG or DICOM file")
+    elif called and not start:
         raise ReadError("the file is empty (0 bytes)")
+    else:
+        raise (ReadError if called else NoPicture)("it is not a PNG, JPG or DICOM file")
     check_values(image.array)
     if not image.array.any():
         raise ReadError("it is zero everywhere")

@@ -4,7 +4,6 @@ Unlike slices of a volume they have neither place nor size in mm: what an explan
 """
 
 import hashlib
-import os
 
 import numpy as np
 
@@ -13,12 +12,15 @@ from jaxstroke.cohort.image import Image
 from jaxstroke.cohort.readers import NoPicture, read_picture
 from jaxstroke.preprocess import normalise, slices, volume
 
+FORMAT = 1  # part of the hash of images of pictures: raise it when the same settings would give other records
+
 
 def sequence(settings: dict, paths: tuple[str, ...]) -> dict:
     """Fields of the record of a cell of pictures, see `patient.prepare_image`.
 
-    Of equal pictures the first is kept; of more than the sequence holds evenly spaced ones. transforms: `letterbox` with a matrix from the
-    frame to the picture's pixels and the picture's (h, w) for each that is kept, `slices` with its index among `paths`.
+    Of equal pictures the first is kept; of more than the sequence holds evenly spaced ones. Remarks name other files by number: a record
+    holds no file names. transforms: `letterbox` with a matrix from the frame to the picture's pixels and the picture's (h, w) for each
+    that is kept, `slices` with its index among `paths`.
     """
     kept, unread, notes, seen = [], [], [], {}
     for place, path in enumerate(paths):
@@ -30,7 +32,7 @@ def sequence(settings: dict, paths: tuple[str, ...]) -> dict:
                 check_size((len(kept) + 1) * frame.nbytes, "what this cell names")
                 kept.append((place, image.array.shape[:2], frame))
             else:
-                notes.append([place, f"left out: it shows the same as {os.path.basename(paths[first])}"])
+                notes.append([place, f"left out: it shows the same as file {first + 1} of {len(paths)}"])
         except NoPicture as error:
             notes.append([place, f"passed over: {error}"])
         except ReadError as error:
@@ -76,8 +78,7 @@ def framed(settings: dict, image: Image) -> np.ndarray:
     rows = volume.averaging_weights(shape[0], height, matrix[0, 0], matrix[0, 2])
     columns = volume.averaging_weights(shape[1], width, matrix[1, 1], matrix[1, 2])
     shown = np.einsum("hr,rcx,wc->hwx", rows, levels(settings, image), columns, optimize=True)
-    inside = (rows.sum(1)[:, None] * columns.sum(1))[..., None] > slices.HALF
-    return normalise.quantise(settings["normalise"], np.where(inside, shown, np.float32(0)), settings["dtype"])[0]
+    return normalise.quantise(settings["normalise"], shown, settings["dtype"])[0]
 
 
 def levels(settings: dict, image: Image) -> np.ndarray:

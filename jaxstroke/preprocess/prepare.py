@@ -15,8 +15,9 @@ from etils import epath
 from jaxstroke import ranges
 from jaxstroke.cohort.dicom import Rules
 from jaxstroke.cohort.files import may_be_dicom, shortened
+from jaxstroke.config_images import are_pictures
 from jaxstroke.errors import InputError, nearest
-from jaxstroke.preprocess import clinical, normalise, records
+from jaxstroke.preprocess import clinical, normalise, pictures, records
 from jaxstroke.preprocess.load import Prepared, Table, load_arrays, load_table, places
 from jaxstroke.preprocess.reference import Job, Plan, behind
 from jaxstroke.preprocess.shards import make_images
@@ -75,6 +76,8 @@ def image_digest(plan: Plan, name: str, cohort_digest: str, jobs) -> str:
     """
     settings = plan.images[name]
     parts = {"format": FORMAT, "image": settings, "cohort": cohort_digest}
+    if are_pictures(settings):
+        parts |= {"pictures": pictures.FORMAT}
     if settings["register"] and plan.references:
         grid = [[reference, plan.images[reference]["column"], plan.images[reference]["brain_mask"]] for reference in plan.references]
         parts |= {"references": grid, "min_overlap": plan.min_overlap}

@@ -94,7 +94,7 @@ def test_what_is_wrong_with_a_picture_is_said(tmp_path):
         assert "not a PNG" in why_not(tmp_path, content, name, NoPicture)
     with pytest.raises(ReadError, match="does not exist"):
         read_picture(tmp_path / "none.jpg")
-    with pytest.raises(ReadError, match="folder"):
+    with pytest.raises(ReadError, match="folder holds no files"):
         read_picture(tmp_path)
 
 

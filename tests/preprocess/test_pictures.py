@@ -91,7 +91,7 @@ def test_the_same_picture_twice_is_left_out_once(tmp_path, kit):
     files |= {"colour.jpg": picture_bytes(np.dstack([grey] * 3)), "turned.png": picture_bytes(np.ascontiguousarray(grey[::-1]))}
     record = sequence(kit, tmp_path, files, shape=(5, 20, 20))
     assert record["transforms"][1]["index"] == [0, 1, 4, -1, -1] and record["unread"] == []
-    assert record["notes"] == [[2, "left out: it shows the same as a.png"], [3, "left out: it shows the same as a.png"]]
+    assert record["notes"] == [[2, "left out: it shows the same as file 1 of 5"], [3, "left out: it shows the same as file 1 of 5"]]
 
 
 def test_slices_in_hounsfield_units_are_windowed_among_pictures(tmp_path, kit):
@@ -166,7 +166,7 @@ def clinic(tmp_path):
 
 
 def test_from_table_to_records_and_report(clinic, tmp_path):
-    """What one of a patient's pictures fails with is listed, but no patient counts as failed; a mended file is noticed."""
+    """What one of a patient's pictures fails with is listed, but no patient counts as failed; a mended file is noticed, and a new one."""
     for _ in range(2):  # the second finds the records made
         prepared = prepare(clinic, read_cohort(clinic, tmp_path / "run"), tmp_path / "run", tmp_path / "records")
         lines = list(csv.DictReader((tmp_path / "run" / "prepare_report.csv").read_text().splitlines()))
@@ -175,10 +175,11 @@ def test_from_table_to_records_and_report(clinic, tmp_path):
         ]  # fmt: skip
         assert prepared.left_out == () and len(prepared.failures) == len(prepared.notes) == 1
     (tmp_path / "1" / "img5.jpg").write_bytes(picture_bytes(np.full((8, 8), 51, np.uint8)))
+    (tmp_path / "2" / "img3.png").write_bytes(picture_bytes(np.full((8, 8), 32, np.uint8)))
     prepared = prepare(clinic, read_cohort(clinic, tmp_path / "run"), tmp_path / "run", tmp_path / "records")
     found = records.open_records(prepared.folders["ct"])
     assert found[found.index["1"]]["array"][:, 4, 4, 0].tolist() == [11, 21, 51, 101] and prepared.failures == ()
-    assert found[found.index["2"]]["array"][:, 4, 4, 0].tolist() == [12, 22, 102, 0]
+    assert found[found.index["2"]]["array"][:, 4, 4, 0].tolist() == [12, 22, 32, 102]
     found.close()
 
 
