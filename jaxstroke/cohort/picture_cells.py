@@ -1,6 +1,5 @@
 """Cells that name pictures: files, folders and patterns such as `001/*.jpg`, joined by '|', to one file a picture."""
 
-import contextlib
 import fnmatch
 import os
 import posixpath
@@ -13,17 +12,22 @@ def files(cell: str, base: str, missing: frozenset[str]) -> tuple[str, ...]:
     """The files a cell names, each a picture or what lies among them; relative paths are from the table's folder.
 
     In the order of the cell; within a folder (with its sub-folders) and a pattern in natural order, hidden files left out. `*` stands for
-    any part of a name and `?` for a letter, whether small or large. What cannot be found is kept: whoever reads it says so.
+    any part of a name and `?` for a letter; small and large letters are the same. What cannot be found is kept: whoever reads it says so.
     """
     found = []
     for part in (part.strip() for part in cell.split(JOINED)):
         if part and part not in missing:
             path = part if "://" in part else os.path.join(base, os.path.expanduser(part))
-            with contextlib.suppress(Exception):  # OSError; of a bucket, whatever its library raises
-                found += _inside(path) or fitting(path) or [path]
-                continue
-            found.append(path)
+            try:
+                found += _named(path)
+            except Exception:  # OSError; of a bucket, whatever its library raises
+                found.append(path)
     return tuple(found)
+
+
+def _named(path: str) -> list[str]:
+    """The files of what a path names: itself, a folder, or the files and folders that fit a pattern."""
+    return [file for one in fitting(path) or [path] for file in _inside(one) or [one]]
 
 
 def _inside(path: str) -> list[str]:
