@@ -15,7 +15,7 @@ COLOUR = np.arange(1, 61, dtype=np.uint8).reshape(4, 5, 3)
 HALF_SEEN = np.dstack([COLOUR, np.tile(np.array([0, 51, 102, 204, 255], np.uint8), (4, 1))])
 
 
-def shown(tmp_path, content: bytes, name="a.png") -> np.ndarray:
+def as_shown(tmp_path, content: bytes, name="a.png") -> np.ndarray:
     (tmp_path / name).write_bytes(content)
     image = read_picture(tmp_path / name)
     assert image.affine is None and not image.hounsfield
@@ -24,37 +24,37 @@ def shown(tmp_path, content: bytes, name="a.png") -> np.ndarray:
 
 def why_not(tmp_path, content: bytes, name="a.jpg", kind=ReadError) -> str:
     with pytest.raises(kind) as caught:
-        shown(tmp_path, content, name)
+        as_shown(tmp_path, content, name)
     assert str(tmp_path) not in str(caught.value) and type(caught.value) is kind
     return str(caught.value)
 
 
 def test_grey_and_colour_are_read_as_they_are(tmp_path):
-    np.testing.assert_array_equal(shown(tmp_path, picture_bytes(COLOUR)), COLOUR)
-    np.testing.assert_array_equal(shown(tmp_path, picture_bytes(COLOUR[..., 0])), COLOUR[..., :1])
-    np.testing.assert_array_equal(shown(tmp_path, picture_bytes(COLOUR[..., 0] > 30))[..., 0], np.where(COLOUR[..., 0] > 30, 255, 0))
+    np.testing.assert_array_equal(as_shown(tmp_path, picture_bytes(COLOUR)), COLOUR)
+    np.testing.assert_array_equal(as_shown(tmp_path, picture_bytes(COLOUR[..., 0])), COLOUR[..., :1])
+    np.testing.assert_array_equal(as_shown(tmp_path, picture_bytes(COLOUR[..., 0] > 30))[..., 0], np.where(COLOUR[..., 0] > 30, 255, 0))
     palette = PIL.Image.fromarray(COLOUR).convert("P", palette=PIL.Image.Palette.ADAPTIVE, colors=20)
-    np.testing.assert_array_equal(shown(tmp_path, picture_bytes(palette)), np.asarray(palette.convert("RGB")))
+    np.testing.assert_array_equal(as_shown(tmp_path, picture_bytes(palette)), np.asarray(palette.convert("RGB")))
     assert read_image(tmp_path / "a.png").array.shape == (4, 5, 3)
 
 
 def test_what_is_transparent_lies_over_black(tmp_path):
     opacity = HALF_SEEN[..., 3:] / 255
-    found = shown(tmp_path, picture_bytes(HALF_SEEN))
+    found = as_shown(tmp_path, picture_bytes(HALF_SEEN))
     np.testing.assert_allclose(found, COLOUR * opacity, atol=0.5)
-    grey = shown(tmp_path, picture_bytes(PIL.Image.fromarray(HALF_SEEN[..., [0, 3]])))
+    grey = as_shown(tmp_path, picture_bytes(PIL.Image.fromarray(HALF_SEEN[..., [0, 3]])))
     np.testing.assert_allclose(grey[..., 0], COLOUR[..., 0] * opacity[..., 0], atol=0.5)
     palette = PIL.Image.new("P", (3, 1))
     palette.putpalette([10, 20, 30, 40, 50, 60, 70, 80, 90])
     palette.putdata([0, 1, 2])
-    assert shown(tmp_path, picture_bytes(palette, transparency=1)).tolist() == [[[10, 20, 30], [0, 0, 0], [70, 80, 90]]]
+    assert as_shown(tmp_path, picture_bytes(palette, transparency=1)).tolist() == [[[10, 20, 30], [0, 0, 0], [70, 80, 90]]]
     keyed = picture_bytes(COLOUR, transparency=(1, 2, 3))
-    assert shown(tmp_path, keyed)[0, 0].tolist() == [0, 0, 0] and shown(tmp_path, keyed)[0, 1].tolist() == [4, 5, 6]
+    assert as_shown(tmp_path, keyed)[0, 0].tolist() == [0, 0, 0] and as_shown(tmp_path, keyed)[0, 1].tolist() == [4, 5, 6]
 
 
 def test_grey_of_two_bytes_keeps_them(tmp_path):
     wide = (COLOUR[..., 0].astype(np.uint16)) * 1000
-    found = shown(tmp_path, picture_bytes(wide))
+    found = as_shown(tmp_path, picture_bytes(wide))
     assert found.dtype == np.uint16
     np.testing.assert_array_equal(found[..., 0], wide)
 
@@ -62,7 +62,7 @@ def test_grey_of_two_bytes_keeps_them(tmp_path):
 def test_inks_become_light(tmp_path):
     """A CMYK JPG as programs for print write it."""
     inks = PIL.Image.new("CMYK", (16, 16), (0, 255, 255, 0))  # red
-    found = shown(tmp_path, picture_bytes(inks, "JPEG", quality=95), "a.jpg")
+    found = as_shown(tmp_path, picture_bytes(inks, "JPEG", quality=95), "a.jpg")
     assert found.shape == (16, 16, 3) and found[8, 8, 0] > 240 and found[8, 8, 1:].max() < 15
 
 
@@ -74,13 +74,13 @@ def test_pictures_are_turned_upright(tmp_path, orientation):
     exif = PIL.Image.Exif()
     exif[0x0112] = orientation
     content = picture_bytes(np.ascontiguousarray(undo[orientation](upright)), "JPEG", exif=exif, quality=95)
-    np.testing.assert_allclose(shown(tmp_path, content, "a.jpg")[..., 0], upright, atol=4)
+    np.testing.assert_allclose(as_shown(tmp_path, content, "a.jpg")[..., 0], upright, atol=4)
 
 
 def test_a_picture_is_known_by_its_first_bytes(tmp_path):
     content = picture_bytes(COLOUR)
     for name in ("a.jpg", "a.tif", "a.dcm", "a"):
-        np.testing.assert_array_equal(shown(tmp_path, content, name), COLOUR)
+        np.testing.assert_array_equal(as_shown(tmp_path, content, name), COLOUR)
 
 
 def test_what_is_wrong_with_a_picture_is_said(tmp_path):

@@ -9,7 +9,7 @@ from jaxstroke.cohort.files import ReadError
 from jaxstroke.cohort.readers import NoPicture, read_image, read_picture
 
 
-def outcome_of(path, read) -> tuple[str, str]:
+def became(path, read) -> tuple[str, str]:
     """(ending, what became of a file): "read", or the kind of refusal, which must give a reason without the path."""
     ending = path.suffix.lower()
     try:
@@ -26,7 +26,7 @@ def all_files(data_root):
 
 
 def test_every_file_as_a_picture(data_root):
-    counts = collections.Counter(outcome_of(path, read_picture) for path in all_files(data_root))
+    counts = collections.Counter(became(path, read_picture) for path in all_files(data_root))
     pictures = {(ending, what) for ending, what in counts if ending in (".jpg", ".png", ".dcm")}
     assert pictures == {(".jpg", "read"), (".png", "read"), (".dcm", "read")}
     assert {what for ending, what in counts if ending not in (".jpg", ".png", ".dcm")} == {NoPicture.__name__}
@@ -44,7 +44,7 @@ def test_slices_of_a_head_ct_as_pictures_are_in_hounsfield_units(data_root):
 @pytest.mark.slow
 def test_every_file_as_a_volume_or_series(data_root):
     """Slices alone are no series, archives are read by the row; all else that is an image is read."""
-    counts = collections.Counter(outcome_of(path, read_image) for path in all_files(data_root) if not path.name.endswith(".csv.gz"))
+    counts = collections.Counter(became(path, read_image) for path in all_files(data_root) if not path.name.endswith(".csv.gz"))
     assert {what for ending, what in counts if ending in (".gz", ".jpg", ".png")} == {"read"}
     assert {what for ending, what in counts if ending not in (".gz", ".jpg", ".png")} == {ReadError.__name__}
     assert read_image(data_root / "head-ct-ge-tilt").array.ndim == 3
