@@ -25,7 +25,8 @@ def base() -> ConfigDict:
     config = ConfigDict()
     config.cohort = ConfigDict(
         {
-            "recipe": "table",  # who writes the table: table (you) | synthetic | synthetic_ich | soop | ist | csic_ich | medmnist3d
+            # who writes the table: table (you) | synthetic | synthetic_ich | synthetic_ct_jpg | soop | ist | csic_ich | medmnist3d
+            "recipe": "table",
             "root": "",  # folder of a public cohort, as published
             "table": "",  # CSV: one row a (patient, study)
             "records": "",  # folder or bucket of prepared records; "" = `records` beside the workdir
@@ -54,7 +55,7 @@ def base() -> ConfigDict:
                 "seed": 0,
                 "shape": (12, 64, 64),  # voxels z, y, x
                 "spacing": (10.0, 3.2, 3.2),  # mm
-                "missing_share": 0.2,  # of patients without one of their modules (not of synthetic_ich, which has one)
+                "missing_share": 0.2,  # of patients without one of their modules (of synthetic alone: the others have one)
             },
         }
     )

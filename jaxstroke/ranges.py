@@ -9,6 +9,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from jaxstroke import config as settings
+from jaxstroke.config_images import are_pictures
 from jaxstroke.errors import InputError, nearest
 
 TINY = 1e-12
@@ -50,12 +51,13 @@ IMAGE_TUPLES = {"shape": (int, (1, 32768), 3, 3), "spacing": (float, (0, 1000), 
 IMAGE_CHOICES = {
     "kind": ("sequence", "volume"),
     "axis": ("slice", "time"),
-    "sampling": ("grid", "resize", "pad"),
+    "sampling": ("grid", "resize", "pad", "picture"),
     "dtype": ("int16", "uint8"),
     "channels": (1, 3),
     # of preprocess.normalise.NORMALISE
     "normalise": ("zscore", "window", "window_erased", "ct_windows", "scale", "percentile", "mask", "mask_log", "photograph", "none"),
 }
+PICTURES = ("photograph", "window", "ct_windows")  # what pictures may be normalised by
 WINDOWED = ("window", "window_erased", "scale")  # those that read `window`
 LONGEST_PATH, LONGEST_NAME = 4096, 255
 MOST_VALUES = 2**26  # of an image as it is stored: 512 x 512 x 256
@@ -157,12 +159,23 @@ def check_image(where: str, image: dict):
         raise InputError(f"{where}.spacing = {shown(image['spacing'])} must be 0 or at least 0.01 mm each")
     if image["sampling"] != "grid" and (image["register"] or image["axis"] != "slice"):
         raise InputError(f"{where}.sampling = '{image['sampling']}' takes a file as it is: set register=False, axis='slice'")
+    if are_pictures(image):
+        check_pictures(where, image)
     if image["normalise"] == "ct_windows" and image["channels"] != 3:
         raise InputError(f"{where}.normalise = 'ct_windows' makes three channels (brain, subdural, bone): set channels=3")
     if image["normalise"] in WINDOWED and not image["window"][1] > image["window"][0]:
         raise InputError(f"{where}.window = {shown(image['window'])}: the second value must be the larger one")
     if not image["column"]:
         raise InputError(f"{where}.column is empty: name the column of the table with its files")
+
+
+def check_pictures(where: str, image: dict):
+    """Pictures have no place in space, no head that is looked for, and a range of their own."""
+    what = f"{where} is of pictures (sampling = 'picture', or normalise = 'photograph')"
+    if image["kind"] != "sequence" or image["brain_mask"] not in ("", "none") or image["register"] or image["axis"] != "slice":
+        raise InputError(f"{what}: set kind='sequence', axis='slice', register=False, brain_mask='none'")
+    if image["normalise"] not in PICTURES:
+        raise InputError(f"{what}: normalise = '{image['normalise']}' is not made for them; known: {', '.join(PICTURES)}")
 
 
 def check_open(config):

@@ -9,11 +9,10 @@ from etils import epath
 
 from jaxstroke.cohort import follow_up, labels, npz
 from jaxstroke.cohort.columns import Layout
-from jaxstroke.cohort.files import JOINED, PICTURES, VOLUMES, entries, is_folder
+from jaxstroke.cohort.files import JOINED, PICTURES, SLICES, VOLUMES, entries, is_folder
 from jaxstroke.errors import InputError
 
 IMAGES = (*PICTURES, *VOLUMES, ".vol")  # of which a file is an image
-SLICES = (".dcm",)  # of which several make an image
 
 
 def check_ids(layout: Layout, rows: list[dict[str, str]]):

@@ -10,12 +10,11 @@ import dataclasses
 import hashlib
 
 import numpy as np
-from etils import epath
 
 from jaxstroke.cohort import dicom_geometry, dicom_pixels, dicom_series
 from jaxstroke.cohort.dicom_header import APART, Frame, frames_of
 from jaxstroke.cohort.dicom_parts import START, header_of, is_dicom, quiet
-from jaxstroke.cohort.files import JOINED, PICTURES, VOLUMES, ReadError, check_kind, check_size, content_of, is_folder, listed
+from jaxstroke.cohort.files import JOINED, PICTURES, VOLUMES, ReadError, check_size, content_of, first_of, is_folder, listed
 from jaxstroke.cohort.image import Image
 
 AIR = -1000.0  # HU
@@ -110,7 +109,7 @@ def _headers(files: tuple[str, ...], alone: bool) -> tuple[list[Frame], collecti
 
 def _header(file: str, number: int, alone: bool) -> tuple[tuple[Frame, ...], str]:
     """Frames of a file, or the kind of what is passed over. What is no DICOM file is passed over unless its name says that it is one."""
-    if not is_dicom(_start(file)):
+    if not is_dicom(first_of(file, START)):
         if alone:
             content_of(file)  # says what is wrong with an empty one
             raise ReadError(STRANGE)
@@ -118,20 +117,6 @@ def _header(file: str, number: int, alone: bool) -> tuple[tuple[Frame, ...], str
             raise ReadError("it is not a DICOM file")
         return (), "other files"
     return frames_of(header_of(content_of(file)), number)
-
-
-def _start(file: str) -> bytes:
-    """The first bytes of a file."""
-    try:
-        check_kind(file)
-        with epath.Path(file).open("rb") as opened:
-            return opened.read(START)
-    except ReadError:
-        raise
-    except FileNotFoundError:
-        raise ReadError("the file does not exist") from None
-    except Exception as error:
-        raise ReadError(f"the file cannot be opened ({type(error).__name__})") from None
 
 
 def _stored(files: tuple[str, ...], frames: tuple[Frame, ...]) -> list[np.ndarray]:

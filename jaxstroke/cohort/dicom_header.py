@@ -21,6 +21,7 @@ MOSAIC = "mosaics of slices"
 NO_PLACE = "pictures without a position in space"
 GREY = ("MONOCHROME1", "MONOCHROME2")
 OTHERS = {"Parametric Map Storage"}  # images whose class does not say so in its name
+FUNCTIONAL = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")  # what describes a frame, before the dataset does
 # Measure: the sequence that holds it in files of several frames, and how many numbers it has.
 MEASURES = {
     "ImagePositionPatient": ("PlanePositionSequence", 3), "ImageOrientationPatient": ("PlaneOrientationSequence", 6),
@@ -82,7 +83,7 @@ def frames_of(dataset, file: int) -> tuple[tuple[Frame, ...], str]:
     if kind:
         return (), kind
     count = whole(dataset, "NumberOfFrames")
-    shared, per_frame = items(dataset, "SharedFunctionalGroupsSequence"), items(dataset, "PerFrameFunctionalGroupsSequence")
+    per_frame, shared = (items(dataset, name) for name in FUNCTIONAL)
     if per_frame and len(per_frame) != (count or 1):
         raise ReadError("its header describes another number of frames than it says")
     if not per_frame and (count or 1) > 1:
@@ -139,14 +140,29 @@ def frame_of(dataset, groups: tuple, file: int, number: int, common: dict) -> Fr
         raise ReadError("its header says no distance between pixels")
     if np.abs(position).max() > FARTHEST:
         raise ReadError("its position holds no lengths in mm")
-    (thickness,), (slope,), (intercept,) = (
-        measures[name] or [default] for name, default in (("SliceThickness", 0.0), ("RescaleSlope", 1.0), ("RescaleIntercept", 0.0))
-    )
-    if slope == 0:
-        raise ReadError("its rescale slope is 0")
+    (thickness,) = measures["SliceThickness"] or [0.0]
+    slope, intercept = rescale_of(measures)
     return Frame(
         file, number, np.array(position), directions_of(directions), (spacing[1], spacing[0]), thickness=max(thickness, 0.0), slope=slope,
         intercept=intercept, times=tuple(moment(dataset, groups, name) for name in APART), **common,
+    )  # fmt: skip
+
+
+def rescale_of(measures: dict) -> tuple[float, float]:
+    """Slope and intercept."""
+    (slope,), (intercept,) = measures["RescaleSlope"] or [1.0], measures["RescaleIntercept"] or [0.0]
+    if slope == 0:
+        raise ReadError("its rescale slope is 0")
+    return slope, intercept
+
+
+def flat_frame(dataset) -> Frame:
+    """The one frame of a file as a picture: wherever it lies, it stands at the origin, with pixels of 1 mm."""
+    groups = tuple(items(dataset, name)[0] for name in FUNCTIONAL if items(dataset, name))
+    slope, intercept = rescale_of({name: measured(dataset, groups, name) for name in ("RescaleSlope", "RescaleIntercept")})
+    return Frame(
+        0, 0, np.zeros(3), np.eye(2, 3), (1.0, 1.0), thickness=0.0, slope=slope, intercept=intercept, times=(None,) * len(APART),
+        **common_of(dataset),
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from jaxstroke.errors import InputError
 
 PICTURES = (".png", ".jpg", ".jpeg")
 VOLUMES = (".nii", ".nii.gz")
+SLICES = (".dcm",)  # of which several make an image
 JOINED = "|"  # between the files of one series, in a path as in a cell of the table
 MOST_FILES = 50_000  # of a folder
 LARGEST = 2**31  # bytes of a file, and of what an image takes in memory: 64 frames of 512 x 512 x 32 voxels
@@ -98,6 +99,20 @@ def content_of(path) -> bytes:
     if not content:
         raise ReadError("the file is empty (0 bytes)")
     return content
+
+
+def first_of(path, count: int) -> bytes:
+    """The first bytes of a file."""
+    try:
+        check_kind(path)
+        with epath.Path(path).open("rb") as opened:
+            return opened.read(count)
+    except ReadError:
+        raise
+    except FileNotFoundError:
+        raise ReadError("the file does not exist") from None
+    except Exception as error:  # OSError; of a bucket, whatever its library raises
+        raise ReadError(f"the file cannot be opened ({type(error).__name__})") from None
 
 
 def check_size(size: int, what: str):

@@ -18,16 +18,19 @@ SMALLEST_VALUE = 1e-15  # the largest value of an image
 class Image:
     """What a file holds.
 
-    array   NIfTI, DICOM: (x, y, z) or (x, y, z, t); picture: (h, w, c), c = 1 or 3; archive: as in it. May be read-only
+    array   NIfTI, DICOM: (x, y, z) or (x, y, z, t); picture: (h, w, c), c = 1 or 3, unsigned; slice as a picture: (h, w, 1) in HU;
+            archive: as in it. May be read-only
     affine  (4, 4) float64, voxel index to mm in RAS, or None for a picture; an archive says none: 1 mm
     time    the array has a time axis, the fourth
     notes   what was done to a file that could be used, for `prepare_report.csv`: a tilt corrected, slices resampled
+    hounsfield   of a picture: its values are HU, not levels of grey
     """
 
     array: np.ndarray
     affine: np.ndarray | None
     time: bool
     notes: tuple[str, ...] = ()
+    hounsfield: bool = False
 
 
 def check_affine(affine: np.ndarray):

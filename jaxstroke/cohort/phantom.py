@@ -24,6 +24,7 @@ LARGEST = 0.46  # of the field of view that a half axis may take, so that a smal
 VALUES = {"dwi": (200, 255, 60, 560), "adc": (750e-6, 850e-6, 2800e-6, 420e-6), "flair": (300, 380, 50, 620), "tmax": (1.6, 2.2, 1.0, 14.0)}
 NOISE = {"dwi": 14.0, "adc": 50e-6, "flair": 16.0, "tmax": 0.4}
 SMALLEST = {"adc": 50e-6, "tmax": 0.2}  # of tissue in a map; outside the brain maps are 0
+WITHIN = 0.97  # of the brain's radius: a lesion ends there
 FLAIR_HOURS = 12.0  # until a lesion is fully bright on FLAIR
 
 
@@ -76,7 +77,7 @@ def level(lesion: Lesion, place) -> np.ndarray:
 def grow(lesion: Lesion, volume_ml: float, place, axes, voxel_ml: float) -> tuple[Lesion, np.ndarray]:
     """The lesion with the edge that gives this volume within the brain, and its mask (x, y, z) uint8, at least two voxels."""
     radius = radius_of(place, axes)
-    distance = np.where(radius < 0.97, level(lesion, place), np.inf)
+    distance = np.where(radius < WITHIN, level(lesion, place), np.inf)
     count = int(np.clip(round(volume_ml / voxel_ml), 2, np.isfinite(distance).sum() - 1))
     ordered = np.partition(distance.ravel(), (count - 1, count))
     edge = (ordered[count - 1] + min(ordered[count], 1.1 * ordered[count - 1])) / 2

@@ -1,4 +1,4 @@
-"""Files to arrays: NIfTI volumes, series of DICOM slices, PNG or JPG pictures, rows of NumPy archives.
+"""Files to arrays: NIfTI volumes, series of DICOM slices, PNG or JPG pictures, single slices as pictures, rows of NumPy archives.
 
 Whatever makes a file unusable is a ReadError that says why, without the patient.
 
@@ -6,26 +6,25 @@ Speed: a compressed file is read and decompressed whole and the voxels are a vie
 several times faster than reading through a compressed stream. Voxels keep the file's own type, unless the file asks for scaling.
 """
 
-import io
 import math
-import warnings
 
 import nibabel
 import numpy as np
-import PIL.Image
-import PIL.ImageOps
 
-from jaxstroke.cohort import dicom, npz
-from jaxstroke.cohort.files import PICTURES, SPARE, VOLUMES, ReadError, check_size, content_of, inflated
+from jaxstroke.cohort import dicom, dicom_slice, npz, picture
+from jaxstroke.cohort.dicom_parts import START, is_dicom
+from jaxstroke.cohort.files import PICTURES, SLICES, SPARE, VOLUMES, ReadError, check_size, content_of, first_of, inflated, is_folder
 from jaxstroke.cohort.image import Image, check_affine, check_values
 
-__all__ = ["Image", "ReadError", "read_image"]
+__all__ = ["Image", "NoPicture", "ReadError", "read_image", "read_picture"]
 
 HEADERS = {348: nibabel.Nifti1Header, 540: nibabel.Nifti2Header}  # by their first four bytes, in either byte order
 MAGIC = {348: b"n+1\0", 540: b"n+2\0"}  # of one file that holds header and voxels
 PAIR = {348: b"ni1\0", 540: b"ni2\0"}
-MOST_PIXELS = 10**8  # of a picture: the largest cameras have that many
-WIDE_GREY = ("I;16", "I;16B", "I;16L", "I;16N", "I", "F")
+
+
+class NoPicture(ReadError):
+    """What lies in a folder of pictures without being one, nor called one: a list, a viewer's thumbnails."""
 
 
 def read_image(path, rules: dicom.Rules = dicom.RULES) -> Image:
@@ -39,12 +38,36 @@ def read_image(path, rules: dicom.Rules = dicom.RULES) -> Image:
     if npz.split(path):
         image = _row(path)
     elif name.endswith(PICTURES):
-        image = _picture(content_of(path))
+        image = picture.decoded(content_of(path))
     elif name.endswith(VOLUMES):
         image = _volume(content_of(path))
     else:
         image = dicom.read_series(path, rules)
     check_values(image.array)
+    return image
+
+
+def read_picture(path) -> Image:
+    """One picture of a sequence, told by its first bytes and not by its name: PNG, JPG, or a single DICOM slice in HU.
+
+    Raises NoPicture on a file that is none and is not called one either; ReadError where a picture is absent, empty, truncated, black
+    everywhere, too large or of another format, and on DICOM files that are no single slice of a CT.
+    """
+    called = str(path).lower().endswith(PICTURES + SLICES)
+    if is_folder(path):  # the files of others are named one by one
+        raise ReadError("the folder holds no files, or cannot be opened")
+    start = first_of(path, START)
+    if start.startswith(picture.STARTS):
+        image = picture.decoded(content_of(path))
+    elif is_dicom(start):
+        image = dicom_slice.read_slice(content_of(path))
+    elif called and not start:
+        raise ReadError("the file is empty (0 bytes)")
+    else:
+        raise (ReadError if called else NoPicture)("it is not a PNG, JPG or DICOM file")
+    check_values(image.array)
+    if not image.array.any():
+        raise ReadError("it is zero everywhere")
     return image
 
 
@@ -163,33 +186,3 @@ def _affine(header) -> np.ndarray:
         raise ReadError("its orientation (quaternion) cannot be read") from None
     check_affine(affine)
     return affine
-
-
-def _picture(content: bytes) -> Image:
-    """A picture, upright by its EXIF orientation: grey (h, w, 1) uint8 or uint16, colour (h, w, 3) uint8; transparency is dropped."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # damaged EXIF blocks and palettes
-            with PIL.Image.open(io.BytesIO(content), formats=("PNG", "JPEG")) as opened:
-                if opened.width * opened.height > MOST_PIXELS:
-                    raise ReadError(f"the picture has {opened.width} x {opened.height} pixels, at most {MOST_PIXELS:,} are read: shrink it")
-                picture = PIL.ImageOps.exif_transpose(opened)
-                picture.load()
-            array = _pixels(picture)
-    except ReadError:
-        raise
-    except PIL.UnidentifiedImageError:
-        raise ReadError("it is not a PNG or JPG picture") from None
-    except PIL.Image.DecompressionBombError:
-        raise ReadError(f"the picture has far more pixels than are read (at most {MOST_PIXELS:,}): shrink it") from None
-    except Exception as error:
-        raise ReadError(f"the picture is truncated or damaged ({type(error).__name__})") from None
-    return Image(array[..., None] if array.ndim == 2 else array, None, False)
-
-
-def _pixels(picture: PIL.Image.Image) -> np.ndarray:
-    """(h, w) or (h, w, 3): grey that is wider than a byte as it is, every other mode as uint8."""
-    if picture.mode in WIDE_GREY:
-        array = np.asarray(picture)
-        return array.astype(np.uint16) if array.dtype.kind in "ui" else array.astype(np.float32)
-    return np.asarray(picture.convert("L" if picture.mode in ("1", "L", "LA", "La") else "RGB"))

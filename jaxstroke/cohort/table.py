@@ -13,8 +13,9 @@ import pandas as pd
 from absl import logging
 from etils import epath
 
-from jaxstroke.cohort import cells, columns, recipes
+from jaxstroke.cohort import cells, columns, picture_cells, recipes
 from jaxstroke.cohort.csv_file import read_csv, write_csv
+from jaxstroke.config_images import are_pictures
 from jaxstroke.errors import InputError
 
 LEFT_OUT = "left_out"  # column of a recipe's table: why a patient has no part in training, "" for the others
@@ -88,9 +89,11 @@ def read_cohort(config, workdir, labelled: bool = True) -> Cohort:
     cells.check_ids(layout, rows)
     values = cells.parse(layout, rows)
     base, root = str(source.parent), str(config.cohort.root)
+    files = dict.fromkeys(layout.paths, cells.files)
+    files |= {name: picture_cells.files for name, image in config.images.items() if are_pictures(image)}
     units, written = [], []
     for row, value in zip(rows, values, strict=True):
-        paths = {name: cells.files(row.get(column, ""), base, layout.missing) for name, column in layout.paths.items()}
+        paths = {name: files[name](row.get(column, ""), base, layout.missing) for name, column in layout.paths.items()}
         units.append(Unit(paths=paths, **value))
         written.append({name: cells.written(row.get(column, ""), root, layout.missing) for name, column in layout.paths.items()})
     said = [row.get(LEFT_OUT, "") if config.cohort.recipe != "table" else "" for row in rows]

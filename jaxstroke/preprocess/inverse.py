@@ -1,5 +1,7 @@
 """Back from stored voxels to the file they came from: the recorded transforms, inverted. Explanations end on the scanner's own grid."""
 
+import hashlib
+
 import numpy as np
 from scipy import ndimage
 
@@ -51,3 +53,18 @@ def to_source_grid(record: dict, values: np.ndarray) -> np.ndarray:
         plane = ndimage.map_coordinates(values.astype(np.float32), stored.T, order=1, mode="grid-constant")
         result[..., z] = plane.reshape(shape[:2])
     return result
+
+
+def path_hash(paths) -> str:
+    """What a record holds of the files of its cell, in place of their names; 16 hex digits."""
+    return hashlib.sha256("|".join(paths).encode()).hexdigest()[:16]
+
+
+def files_of(record: dict, paths) -> list[str | None]:
+    """Which file each element (s,) of a sequence of pictures comes from, None for padding. paths: those of the patient's cell.
+
+    Raises InputError where the cell names other files than those the record was made of.
+    """
+    if path_hash(paths) != record["path_hash"]:
+        raise InputError(f"unit {record['unit']}: its record was made of other files than the table names: run --mode prepare.")
+    return [paths[place] if place >= 0 else None for place in _step(record, "slices")["index"]]

@@ -15,7 +15,7 @@ class Prepared:
     folders   image -> folder of records;  table: folder of the clinical records;  schema: see `clinical`
     digests   image (and "table") -> 64 hex digits of its settings and cohort: equal on every machine
     contents  image -> hash of the stored values: differs when a source file was replaced
-    failures  ((unit, image, path, reason), ...) of the units of the cohort
+    failures  ((unit, image, path, reason), ...) of the units of the cohort; pictures that others stand in for among them
     left_out  units that list images but have none that can be read
     seconds, volumes_per_second   of this call: images made a second, 0 where everything was there
     notes     ((unit, image, path, remark), ...) of files that were used: a tilt corrected, slices resampled

@@ -11,8 +11,9 @@ import numpy as np
 
 from jaxstroke.cohort import npz
 from jaxstroke.cohort.files import ReadError, check_size, listed
+from jaxstroke.config_images import are_pictures
 from jaxstroke.errors import InputError
-from jaxstroke.preprocess import normalise, records, resize, slices, volume
+from jaxstroke.preprocess import inverse, normalise, pictures, records, resize, slices, volume
 from jaxstroke.preprocess.reference import Job, Plan, behind, check_overlap, geometry, read, reference_for
 
 
@@ -29,7 +30,7 @@ class Task:
 def prepare_shard(task: Task) -> tuple[int, int]:
     """Make a shard of every image in the task. Returns (units done, images made)."""
     payloads = {name: [] for name in task.folders}
-    lists = ("units", "failures", "notes", "sources", "contents", "timed")
+    lists = ("units", "failures", "unread", "notes", "sources", "contents", "timed")
     entries = {name: {key: [] for key in lists} | {"present": 0} for name in task.folders}
     for job in task.jobs:
         cache: dict = {}
@@ -37,13 +38,14 @@ def prepare_shard(task: Task) -> tuple[int, int]:
             record = prepare_image(task.plan, job, name, cache)
             payloads[name].append(records.encode(record))
             entry["units"].append(job.unit)
-            timed = bool(record["reason"]) or fell_back(task.plan, job, name, record)
+            timed = bool(record["reason"] or record["unread"]) or fell_back(task.plan, job, name, record)
             entry["timed"] += [job.unit] * timed
             entry["sources"].append(fingerprint(task.plan, job, name, timed, {}))
             entry["contents"].append(content(record))
             entry["present"] += not record["missing"]
             if record["reason"]:
                 entry["failures"].append({"unit": job.unit, "file": record["file"], "reason": record["reason"]})
+            entry["unread"] += [{"unit": job.unit, "file": place, "reason": reason} for place, reason in record["unread"]]
             entry["notes"] += [{"unit": job.unit, "file": place, "note": note} for place, note in record["notes"]]
     for name, folder in task.folders.items():
         records.write_shard(folder, task.shard, payloads[name], entries[name])
@@ -54,24 +56,26 @@ def prepare_image(plan: Plan, job: Job, name: str, cache: dict) -> dict:
     """The record of one image of a unit.
 
     Always: unit, patient, study, missing, reason ("" unless a file failed), file (which of the cell's), path_hash, notes (of files that
-    were used: which of the cell's, and what was done to it, see `Image`). Where not missing: array
+    were used: which of the cell's, and what was done to it, see `Image`), unread (of pictures that others stand in for: which of the
+    cell's, and why). Where not missing: array
     (s h w c) with scale and offset, mask (s,), affine (4 x 4) and shape of the source, transforms (named steps, see `inverse`), reference
     (whose grid it is on), volume_ml (masks: marked voxels x their volume, on the file's own grid; else None).
     """
     paths = job.paths.get(name, ())
     record = {"unit": job.unit, "patient": job.patient, "study": job.study, "missing": not paths, "reason": "", "file": 0, "notes": []}
-    record["path_hash"] = hashlib.sha256("|".join(paths).encode()).hexdigest()[:16]
+    record |= {"unread": [], "path_hash": inverse.path_hash(paths)}
     if not paths:
         return record
     try:
+        if are_pictures(plan.images[name]):
+            return record | pictures.sequence(plan.images[name], paths)
         images = read_all(plan, job, name, cache)
         if plan.images[name]["normalise"] not in normalise.MASKS and not any(image.array.any() for image in images):
             raise ReadError("it is zero everywhere")  # a lesion mask may be: no lesion, 0 ml
-        flat = [image.affine is None for image in images]
-        if any(flat) and not all(flat):
-            raise ReadError("pictures and volumes in one cell")
-        made = slices.pictures(plan.images[name], images) if flat[0] else volumes(plan, job, name, images, cache)
-        return record | made | {"notes": [[place, note] for place, image in enumerate(images) for note in image.notes]}
+        if any(image.affine is None for image in images):
+            raise ReadError(f"it is a picture: set config.images.{name}.sampling to 'picture' if each file of the cell is one")
+        notes = [[place, note] for place, image in enumerate(images) for note in image.notes]
+        return record | volumes(plan, job, name, images, cache) | {"notes": notes}
     except ReadError as error:
         reason, place = str(error), getattr(error, "place", 0)
     except InputError:

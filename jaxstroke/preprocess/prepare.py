@@ -15,8 +15,9 @@ from etils import epath
 from jaxstroke import ranges
 from jaxstroke.cohort.dicom import Rules
 from jaxstroke.cohort.files import may_be_dicom, shortened
+from jaxstroke.config_images import are_pictures
 from jaxstroke.errors import InputError, nearest
-from jaxstroke.preprocess import clinical, normalise, records
+from jaxstroke.preprocess import clinical, normalise, pictures, records
 from jaxstroke.preprocess.load import Prepared, Table, load_arrays, load_table, places
 from jaxstroke.preprocess.reference import Job, Plan, behind
 from jaxstroke.preprocess.shards import make_images
@@ -45,11 +46,13 @@ def prepare(config, cohort, workdir, records_root, images=(), schema=None) -> Pr
     manifests = {name: records.read_manifest(folders[name]) for name in names}
     table, digests["table"] = write_table(cohort, schema, records_root)
     failures, notes = list_failures(manifests, jobs), list_notes(manifests, jobs)
-    report = write_report(workdir, jobs, failures, notes)
+    unread = said_of_files(manifests, jobs, "unread", "reason")
+    report = write_report(workdir, jobs, (*failures, *unread), notes)
     check_failures(failures, len(jobs), config.cohort.max_failed_share, report)
     contents = {name: records.digest([entry["contents"] for entry in manifests[name]["shards"]]) for name in names}
     left_out = units_without_image(manifests, jobs)
-    return Prepared(folders, table, schema, digests, contents, failures, left_out, seconds, volumes / seconds if volumes else 0.0, notes)
+    speed = volumes / seconds if volumes else 0.0
+    return Prepared(folders, table, schema, digests, contents, (*failures, *unread), left_out, seconds, speed, notes)
 
 
 def make_plan(config, names) -> Plan:
@@ -73,6 +76,8 @@ def image_digest(plan: Plan, name: str, cohort_digest: str, jobs) -> str:
     """
     settings = plan.images[name]
     parts = {"format": FORMAT, "image": settings, "cohort": cohort_digest}
+    if are_pictures(settings):
+        parts |= {"pictures": pictures.FORMAT}
     if settings["register"] and plan.references:
         grid = [[reference, plan.images[reference]["column"], plan.images[reference]["brain_mask"]] for reference in plan.references]
         parts |= {"references": grid, "min_overlap": plan.min_overlap}
@@ -82,7 +87,7 @@ def image_digest(plan: Plan, name: str, cohort_digest: str, jobs) -> str:
 
 
 def list_failures(manifests: dict[str, dict], jobs) -> tuple[tuple[str, str, str, str], ...]:
-    """(unit, image, path, reason) of every file that could not be used, cached or not."""
+    """(unit, image, path, reason) of every file for which an image could not be used, cached or not."""
     return said_of_files(manifests, jobs, "failures", "reason")
 
 

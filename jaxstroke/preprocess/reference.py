@@ -63,7 +63,7 @@ def geometry(plan: Plan, job: Job, name: str, cache: dict) -> brain.Geometry:
     if key not in cache:
         image = read(plan, job, name, 0, cache)
         if image.affine is None:
-            raise ReadError("it is a picture without a position in space: set its register to False")
+            raise ReadError("it is a picture without a position in space: set its sampling to 'picture'")
         array = image.array if image.array.ndim == 3 else image.array.mean(axis=3)
         cache[key] = brain.geometry(image.affine, array.shape, foreground(plan, job, name, array, image.affine, cache))
     return cache[key]

@@ -1,8 +1,7 @@
-"""Which slices, time points or pictures become the elements of a sequence, their values on the grid, and their mask."""
+"""Which slices or time points become the elements of a sequence, their values on the grid, and their mask."""
 
 import numpy as np
 
-from jaxstroke.cohort.readers import ReadError
 from jaxstroke.preprocess import normalise, volume
 
 HALF = 0.5  # share of a grid voxel that must lie in the field of view
@@ -28,22 +27,6 @@ def take(array: np.ndarray, index: np.ndarray) -> np.ndarray:
     chosen = array[np.maximum(index, 0)]
     chosen[index < 0] = 0
     return chosen
-
-
-def letterbox(height: int, width: int, shape) -> np.ndarray:
-    """3 x 3: (row, column, 1) in a frame of `shape` -> (row, column, 1) in a picture, whole picture in the frame, aspect kept, centred."""
-    step = max(height / shape[0], width / shape[1])
-    start = [(length - 1) / 2 - step * (target - 1) / 2 for length, target in ((height, shape[0]), (width, shape[1]))]
-    return np.array([[step, 0, start[0]], [0, step, start[1]], [0, 0, 1.0]])
-
-
-def to_channels(picture: np.ndarray, channels: int) -> np.ndarray:
-    """(h, w, any) -> (h, w, channels): grey from colour by luma (ITU-R BT.601), colour from grey by repetition."""
-    if picture.shape[-1] == channels:
-        return picture
-    if channels == 1:
-        return (picture[..., :3] @ np.array([0.299, 0.587, 0.114], np.float32))[..., None] if picture.shape[-1] >= 3 else picture[..., :1]
-    return np.repeat(picture[..., :1], channels, axis=-1) if picture.shape[-1] < 3 else picture[..., :channels]
 
 
 def axial_slices(settings: dict, frames: list, grid: volume.Grid, head, reference_head):
@@ -88,31 +71,6 @@ def time_points(settings: dict, frames: list, grid: volume.Grid, head, reference
 def places(index: np.ndarray) -> np.ndarray:
     """Where the elements of an index are in an array that holds the chosen ones alone: 0, 1, ..., -1 for padding."""
     return np.where(index >= 0, np.arange(len(index)), -1)
-
-
-def pictures(settings: dict, images: list) -> dict:
-    """Fields of the record of photographs or single slices: each file is an element of the sequence, letterboxed."""
-    if settings["kind"] == "volume":
-        raise ReadError("it is a picture, but its kind in the config is 'volume'")
-    size, channels = settings["shape"], settings["channels"]
-    index, mask = choose(np.ones(len(images), bool), size[0])
-    values = np.zeros((len(index), size[1], size[2], channels), np.float32)
-    inside = np.zeros(values.shape, bool)
-    matrices = [letterbox(*image.array.shape[:2], size[1:]) for image in images]
-    for place, number in enumerate(index[index >= 0]):
-        array, matrix = images[number].array, matrices[number]
-        full = np.iinfo(array.dtype).max if array.dtype.kind == "u" and settings["normalise"] == "photograph" else 1
-        rows = volume.averaging_weights(size[1], array.shape[0], matrix[0, 0], matrix[0, 2])
-        columns = volume.averaging_weights(size[2], array.shape[1], matrix[1, 1], matrix[1, 2])
-        picture = array.astype(np.float32)
-        picture /= full  # in place: a large photograph takes a gigabyte
-        picture = to_channels(picture, channels)
-        values[place] = np.einsum("hr,rcx,wc->hwx", rows, picture, columns, optimize=True)
-        inside[place] = ((rows.sum(1)[:, None] * columns.sum(1)) > HALF)[..., None]
-    steps = [{"name": "letterbox", "matrices": [m.tolist() for m in matrices]}, {"name": "slices", "index": index.tolist()}]
-    return store(settings, values, inside, places(index), mask, strip=False) | {
-        "affine": np.eye(4), "shape": list(images[0].array.shape), "transforms": steps, "volume_ml": None, "reference": "",
-    }  # fmt: skip
 
 
 def store(settings, values, inside, place, mask, strip: bool) -> dict:

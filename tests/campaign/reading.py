@@ -47,6 +47,13 @@ SETTINGS = (
     BASE | {"normalise": "photograph", "brain_mask": "none", "channels": 3, "dtype": "uint8"},
     BASE | {"brain_mask": "mask"},
 )
+ALONE = BASE | {"sampling": "picture", "brain_mask": "none"}
+PICTURED = (
+    BASE,
+    ALONE | {"normalise": "photograph", "channels": 3, "dtype": "uint8"},
+    ALONE | {"normalise": "window", "window": (0.0, 80.0)},
+    ALONE | {"normalise": "ct_windows", "channels": 3},
+)
 
 
 def prepared(path: pathlib.Path, reference: pathlib.Path, settings: dict) -> dict:
@@ -75,7 +82,8 @@ def check(record: dict, settings: dict) -> str:
 def attempt(kind: str, seed: int, number: int, data: str, folder: pathlib.Path) -> dict:
     """One input, and what the program made of it."""
     name, content, words = KINDS[kind](seed, number, data)
-    settings = SETTINGS[number % len(SETTINGS)]
+    choices = PICTURED if kind == "pictures" else SETTINGS
+    settings = choices[number % len(choices)]
     path = folder / f"{number}-{name}"
     if isinstance(content, dict):
         path.mkdir()
@@ -91,7 +99,7 @@ def attempt(kind: str, seed: int, number: int, data: str, folder: pathlib.Path) 
     except (Exception, mutations.TooSlow):
         fault = traceback.format_exc()
     shutil.rmtree(path) if path.is_dir() else path.unlink()
-    said = {"number": number, "words": f"{words} [settings {number % len(SETTINGS)}]", "reason": reason, "fault": fault}
+    said = {"number": number, "words": f"{words} [settings {number % len(choices)}]", "reason": reason, "fault": fault}
     return said | {"seconds": round(time.monotonic() - began, 2), "megabytes": memory.peak()}
 
 

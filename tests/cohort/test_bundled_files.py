@@ -10,7 +10,7 @@ import pytest
 
 from jaxstroke.cohort.dicom import Rules
 from jaxstroke.cohort.files import ReadError
-from jaxstroke.cohort.readers import read_image
+from jaxstroke.cohort.readers import read_image, read_picture
 
 DICOM = pathlib.Path(pydicom.__file__).parent / "data" / "test_files"
 NIFTI = pathlib.Path(nibabel.__file__).parent / "tests" / "data"
@@ -44,6 +44,21 @@ def test_files_of_pydicom(path):
         assert len(reason) > 10 and not any(value in reason for value in identifiers(path))
     else:
         assert np.isfinite(image.array).all() and np.isfinite(image.affine).all() and image.array.ndim in (3, 4)
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:pydicom")  # of `identifiers`
+def test_files_of_pydicom_as_pictures():
+    """Slices of a CT are read in HU; every other file is refused, by a sentence without a word of its header."""
+    read = []
+    for path in SLICES:
+        try:
+            image = read_picture(path)
+            assert image.hounsfield and image.array.ndim == 3 and image.affine is None
+            read.append(path.name)
+        except ReadError as error:
+            assert len(str(error)) > 10 and not any(value in str(error) for value in identifiers(path))
+            assert "could not be read as a DICOM slice" not in str(error)
+    assert "CT_small.dcm" in read and "MR_small.dcm" not in read
 
 
 def test_one_slice_is_no_volume_and_three_of_it_are(tmp_path):

@@ -1,12 +1,10 @@
 """Readers: what nibabel and Pillow say of a file, and a reason for every file that cannot be used."""
 
 import gzip
-import io
 import pickle
 
 import nibabel
 import numpy as np
-import PIL.Image
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -106,41 +104,6 @@ def test_a_damaged_header_is_read_or_refused_and_never_crashes(tmp_path_factory,
         return
     assert np.isfinite(image.array).all()
     assert abs(np.linalg.det(image.affine)) > 0
-
-
-def picture_bytes(picture: PIL.Image.Image, kind="PNG", **options) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
-def test_pictures_of_every_mode(tmp_path):
-    colour = np.arange(1, 61, dtype=np.uint8).reshape(4, 5, 3)
-    grey = colour[..., 0]
-    for mode, expected in (("RGB", colour), ("RGBA", colour), ("L", None), ("LA", None), ("P", None)):
-        image = read(tmp_path, "a.png", picture_bytes(PIL.Image.fromarray(colour).convert(mode)))
-        assert image.array.dtype == np.uint8
-        assert image.affine is None
-        assert image.array.shape == (4, 5, 1 if mode in ("L", "LA") else 3)
-        if expected is not None:
-            np.testing.assert_array_equal(image.array, expected)
-    wide = grey.astype(np.uint16) * 1000
-    image = read(tmp_path, "wide.png", picture_bytes(PIL.Image.fromarray(wide)))
-    assert image.array.dtype == np.uint16
-    np.testing.assert_array_equal(image.array[..., 0], wide)
-
-
-def test_pictures_are_turned_upright(tmp_path):
-    picture = PIL.Image.fromarray(np.full((8, 16), 90, np.uint8))
-    exif = PIL.Image.Exif()
-    exif[0x0112] = 6  # the camera was turned by a quarter
-    assert read(tmp_path, "a.jpg", picture_bytes(picture, "JPEG", exif=exif)).array.shape == (16, 8, 1)
-
-
-def test_what_is_wrong_with_a_picture_is_said(tmp_path):
-    content = picture_bytes(PIL.Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64), np.uint8)))
-    assert "truncated" in reason(tmp_path, "a.png", content[: len(content) // 2])
-    assert "not a PNG" in reason(tmp_path, "a.jpg", b"hello")
 
 
 def test_read_errors_travel_between_processes():
