@@ -26,7 +26,7 @@ def participants(facts: Facts) -> list[Answer]:
 def source(facts: Facts) -> Answer:
     question = "Are the data of a suitable source, such as a cohort or registry that was followed?"
     recipe = "" if facts.outside else section(facts, "cohort").get("recipe", "")  # that of training
-    if recipe in ("synthetic", "synthetic_ich"):
+    if recipe.startswith("synthetic"):
         return Answer(question, NO, "The cohort is synthetic: no patients, so nothing follows for any.")
     named = f"The public cohort '{recipe}'. " if recipe not in ("", "table") else ""
     return Answer(question, UNCLEAR, named + AUTHORS)

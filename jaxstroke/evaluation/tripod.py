@@ -135,13 +135,13 @@ def of_evaluation(found: dict[str, str]) -> dict[str, str]:
 def of_cohort(config: dict) -> dict[str, str]:
     cohort = config["cohort"]
     recipe, group = cohort.get("recipe", "table"), cohort.get("group", "")
-    made = "A synthetic cohort with a stated outcome model: no patients."
-    known = {"synthetic": made, "synthetic_ich": made, "table": f"The table {cohort.get('table', '')}."}
+    source = f"The table {cohort.get('table', '')}." if recipe == "table" else f"The public cohort '{recipe}', as published."
+    source = "A synthetic cohort with a stated outcome model: no patients." if recipe.startswith("synthetic") else source
     outcomes = {rule[0] for rule in cohort.get("outcomes", {}).values()}  # out of its range an outcome stops the program
     limits = {name: pair for name, pair in cohort.get("ranges", {}).items() if name not in outcomes}
     ranges = ", ".join(f"{name} {low:g} to {high:g}" for name, (low, high) in limits.items())
     return {
-        "5a": known.get(recipe, f"The public cohort '{recipe}', as published."),
+        "5a": source,
         "6a": f"Centres are told by the column {group}." if group else "",
         "7": " ".join([IMAGES] * bool(config.get("images")) + [f"Numbers outside these ranges count as missing: {ranges}."] * bool(ranges)),
     }

@@ -100,6 +100,7 @@ def test_the_same_command_again_trains_nothing_and_a_new_variant_alone(study, st
     assert "only_tmax" in pd.read_csv(workdir / "comparison.csv")["variant"].tolist()
 
 
+@pytest.mark.slow
 def test_a_study_that_was_stopped_ends_as_one_that_was_not(study, study_config, tmp_path, never_stops):
     class StopsOnce:
         training, asked = False, 0

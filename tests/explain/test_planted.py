@@ -60,7 +60,7 @@ def scan(request, tmp_path):
 
 
 @pytest.mark.parametrize("sampling", ["grid", "resize"])
-@pytest.mark.parametrize("method", maps.METHODS)
+@pytest.mark.parametrize("method", [pytest.param(name, marks=[pytest.mark.slow] * (name == "occlusion")) for name in maps.METHODS])
 def test_the_maximum_lies_in_the_cube(scan, tmp_path, method, sampling):
     grid = {"spacing": (3.0, 2.0, 2.0), "shape": (28, 40, 40)} if sampling == "grid" else {"sampling": "resize", "shape": (24, 40, 40)}
     chosen = settings.image("ct", kind="volume", normalise="scale", window=(0.0, 1000.0), register=False, brain_mask="none", **grid)

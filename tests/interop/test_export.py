@@ -34,7 +34,8 @@ RUNS = {  # name: (config file, what is changed of its smoke variant)
     ),
     "joint": ("mri_cnn_lstm", ["--config.train.stages=joint", "--config.train.epochs=1", "--config.split.inner_folds=0"]),
 }
-QUICK = ("images_and_columns", "columns", "volume")
+QUICK = ("images_and_columns", "columns")
+SLOW = ("volume", "joint")
 # Run by a Python that refuses to find the package: what a user of an export has.
 ALONE = """
 import sys
@@ -122,7 +123,7 @@ def new_batch(workdir: pathlib.Path) -> tuple[dict[str, np.ndarray], object, obj
     return {name: batch[name] for name in artefact.shapes(config, loaded.schema)}, config, loaded.schema, kept
 
 
-@pytest.mark.parametrize("name", [*QUICK, pytest.param("joint", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", [*QUICK, *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)])
 def test_loaded_without_the_package_it_says_what_predict_says(trained, name, tmp_path):
     workdir = trained(name)
     described = json.loads((workdir / "export" / "preprocessing.json").read_text())

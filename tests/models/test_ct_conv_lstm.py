@@ -23,8 +23,7 @@ def made(sequence_file, name: str, encoder: str = ""):
     return module, module.init(jax.random.key(0), batch, {}, train=False), batch
 
 
-@pytest.mark.parametrize("encoder", ["", "resnet18_2d"])
-@pytest.mark.parametrize("name", sequence.SEQUENCES)
+@pytest.mark.parametrize(("name", "encoder"), [*((name, "") for name in sequence.SEQUENCES), ("mean", "resnet18_2d")])
 def test_more_padding_changes_no_prediction(sequence_file, name, encoder):
     module, variables, batch = made(sequence_file, name, encoder)
     longer = batch | {
