@@ -8,13 +8,13 @@ Published: AUC 0.77 for mRS > 2 on their own thrombectomy cohort, weighting by N
 |----------|-----------------------------------------------------------------|-------------------------------------------------|
 | demo     | 240 synthetic patients, DWI, ADC, FLAIR, Tmax, clinical columns | 0.835 (0.777 to 0.883), attainable 0.865; 3 min |
 | smoke    | 48 of them, tiny                                                | runs, no more; 30 s                             |
-| soop     | SOOP, 418 complete patients: `--config.cohort.root=FOLDER`      | 0.819 (0.777 to 0.858); 13 min                  |
+| soop     | SOOP, 418 complete patients: `--config.cohort.root=FOLDER`      | 0.821 (0.779 to 0.860); 13 min                  |
 | soop_all | SOOP, 538 with an outcome, modules masked where absent          | not measured in full                            |
 | ist      | International Stroke Trial, clinical columns only               | 0.800 (0.793 to 0.808); 25 s                    |
 | own      | your table: `--config.cohort.table=my.csv`                      | yours                                           |
 | paper    | your table at the published size, 192 x 192 x 24, eight modules | 0.77 published, on its own cohort; needs a GPU  |
 
-`--mode compare` sets each module alone and left out, every rule and clinical columns alone beside a variant: SOOP in NN minutes.
+`--mode compare` sets each module alone and left out, every rule and clinical columns alone beside a variant: SOOP in 15 minutes.
 `own` reads the columns patient_id, dwi, adc, flair, tmax (files), age, nihss, sex and mrs (0 to 6). A column of another name:
 `--config.images.dwi.column=DWI_path`. Fewer modules: `--config.model.images="('dwi','adc')"`.
 
