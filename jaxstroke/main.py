@@ -54,6 +54,12 @@ def run(argv: list[str]) -> int:
 
         measure.benchmark(config, workdir, command_line.given(argv, "config"), values.profile)
         return 0
+    do(values, config, workdir)
+    return 0
+
+
+def do(values, config, workdir: epath.Path):
+    """The modes that read a cohort or a trained workdir with JAX."""
     from jaxstroke.compare import mode as study
     from jaxstroke.explain import mode as explain
     from jaxstroke.interop import export, init_from
@@ -76,7 +82,6 @@ def run(argv: list[str]) -> int:
         explain.explain(config, workdir, values.cohort)
     elif values.mode == "export":
         export.export(config, workdir)
-    return 0
 
 
 def report(workdir: epath.Path) -> int:

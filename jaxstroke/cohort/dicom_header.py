@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from pydicom.uid import UID_dictionary
 
-from jaxstroke.cohort.dicom_parts import TABLE, items, numbers, text, whole
+from jaxstroke.cohort.dicom_parts import FRAMES, TABLE, items, numbers, text, whole
 from jaxstroke.cohort.files import ReadError
 from jaxstroke.cohort.image import FARTHEST
 
@@ -21,7 +21,6 @@ MOSAIC = "mosaics of slices"
 NO_PLACE = "pictures without a position in space"
 GREY = ("MONOCHROME1", "MONOCHROME2")
 OTHERS = {"Parametric Map Storage"}  # images whose class does not say so in its name
-FUNCTIONAL = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")  # what describes a frame, before the dataset does
 # Measure: the sequence that holds it in files of several frames, and how many numbers it has.
 MEASURES = {
     "ImagePositionPatient": ("PlanePositionSequence", 3), "ImageOrientationPatient": ("PlaneOrientationSequence", 6),
@@ -83,7 +82,7 @@ def frames_of(dataset, file: int) -> tuple[tuple[Frame, ...], str]:
     if kind:
         return (), kind
     count = whole(dataset, "NumberOfFrames")
-    per_frame, shared = (items(dataset, name) for name in FUNCTIONAL)
+    per_frame, shared = (items(dataset, name) for name in FRAMES)
     if per_frame and len(per_frame) != (count or 1):
         raise ReadError("its header describes another number of frames than it says")
     if not per_frame and (count or 1) > 1:
@@ -158,7 +157,7 @@ def rescale_of(measures: dict) -> tuple[float, float]:
 
 def flat_frame(dataset) -> Frame:
     """The one frame of a file as a picture: wherever it lies, it stands at the origin, with pixels of 1 mm."""
-    groups = tuple(items(dataset, name)[0] for name in FUNCTIONAL if items(dataset, name))
+    groups = tuple(items(dataset, name)[0] for name in FRAMES if items(dataset, name))
     slope, intercept = rescale_of({name: measured(dataset, groups, name) for name in ("RescaleSlope", "RescaleIntercept")})
     return Frame(
         0, 0, np.zeros(3), np.eye(2, 3), (1.0, 1.0), thickness=0.0, slope=slope, intercept=intercept, times=(None,) * len(APART),

@@ -30,7 +30,7 @@ APART = (
     "TemporalPositionIdentifier", "DiffusionBValue", "EchoTime", "TriggerTime", "AcquisitionNumber", "AcquisitionTime", "ContentTime",
 )  # fmt: skip
 KINDS = ("ImageType", "SOPClassUID", "Modality", "RescaleType", "SeriesInstanceUID", "FrameOfReferenceUID")  # for grouping alone
-FRAMES = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+FRAMES = ("PerFrameFunctionalGroupsSequence", "SharedFunctionalGroupsSequence")  # what describes a frame, before the dataset does
 TABLE = "ModalityLUTSequence"  # that gives stored values their meaning, in place of slope and intercept
 WANTED = [*KINDS, *LAYOUT, *MEASURES, *APART, *FRAMES, TABLE]
 

@@ -1,5 +1,6 @@
 """Bytes of image files: never more of them than an image may have, whatever a header claims or a compressed file would grow to."""
 
+import contextlib
 import os
 import stat
 import zlib
@@ -83,19 +84,26 @@ def shortened(path: str) -> str:
     return f"{first} and {len(others)} more" if others else path
 
 
-def content_of(path) -> bytes:
-    """The bytes of a file."""
+@contextlib.contextmanager
+def opening():
+    """What goes wrong while a file is opened and read, as ReadError."""
     try:
-        check_kind(path)
-        size, _ = size_and_time(path)
-        check_size(size, "the file")
-        content = epath.Path(path).read_bytes() if size else b""
+        yield
     except ReadError:
         raise
     except FileNotFoundError:
         raise ReadError("the file does not exist") from None
     except Exception as error:  # OSError; of a bucket, whatever its library raises
         raise ReadError(f"the file cannot be opened ({type(error).__name__})") from None
+
+
+def content_of(path) -> bytes:
+    """The bytes of a file."""
+    with opening():
+        check_kind(path)
+        size, _ = size_and_time(path)
+        check_size(size, "the file")
+        content = epath.Path(path).read_bytes() if size else b""
     if not content:
         raise ReadError("the file is empty (0 bytes)")
     return content
@@ -103,16 +111,10 @@ def content_of(path) -> bytes:
 
 def first_of(path, count: int) -> bytes:
     """The first bytes of a file."""
-    try:
+    with opening():
         check_kind(path)
         with epath.Path(path).open("rb") as opened:
             return opened.read(count)
-    except ReadError:
-        raise
-    except FileNotFoundError:
-        raise ReadError("the file does not exist") from None
-    except Exception as error:  # OSError; of a bucket, whatever its library raises
-        raise ReadError(f"the file cannot be opened ({type(error).__name__})") from None
 
 
 def check_size(size: int, what: str):

@@ -46,7 +46,7 @@ def read(workdir: epath.Path) -> Files:
         maps=explained.read(workdir / "explain" / "explain.json"),
         new=new_patients.read(workdir),
         folds=read_json(splits).get("folds") if splits.exists() else [],
-        external=[read_metrics(one.parent) for one in sorted((workdir / "external").glob("*/metrics.json"))],
+        external=list(read_external(workdir).values()),
         digest=hashlib.sha256((workdir / "predictions.csv").read_bytes()).hexdigest(),
     )
 
@@ -91,6 +91,11 @@ def read_metrics(workdir: epath.Path) -> dict:
     if not all(isinstance(content.get(key), kind) for key, kind in kinds.items()) or not any(content["models"].values()):
         raise InputError(f"{path} is not as it was written: run --mode report, which writes it again")
     return content
+
+
+def read_external(workdir: epath.Path) -> dict[str, dict]:
+    """{folder: `metrics.json`} of every external validation that lies in a trained workdir."""
+    return {path.parent.name: read_metrics(path.parent) for path in sorted((workdir / "external").glob("*/metrics.json"))}
 
 
 def read_cohort(workdir: epath.Path) -> dict:

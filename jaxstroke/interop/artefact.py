@@ -1,8 +1,8 @@
 """A trained workdir as one function of numbers: all outer networks, their fusion, recalibration and mean, for `jax.export`.
 
-The numbers (weights, and what was fitted in each fold) are an argument, not constants: ten DenseNet121-3D are then a program of 0.4 MiB
-and a plain file of 432 MiB, which any tool can look into; with constants the program alone is 432 MiB. A loop runs over the networks, so
-that one is compiled for all.
+The numbers (weights, and what was fitted in each fold) are an argument, not constants: ten DenseNet121-3D are then a program of less than
+1 MiB and a plain file of 432 MiB, which any tool can look into; with constants the program alone is 432 MiB. A loop runs over the
+networks, so that one is compiled for all.
 """
 
 import math

@@ -48,11 +48,10 @@ def performance(content: dict, task: str) -> dict:
 def external(workdir: epath.Path, task: str) -> list[tuple[str, str, str, str]]:
     """(folder, size, AUC, interval) of every external validation of the task that lies in the workdir."""
     found = []
-    for path in sorted((workdir / "external").glob("*/metrics.json")):
-        content = files.read_metrics(path.parent)
+    for folder, content in files.read_external(workdir).items():
         if any(task in tasks for tasks in content["models"].values()):
             auc = wording.lead(content, task)["auc"]
-            found.append((path.parent.name, wording.size_words(content, task), wording.show(auc["value"]), wording.span(auc["ci95"])))
+            found.append((folder, wording.size_words(content, task), wording.show(auc["value"]), wording.span(auc["ci95"])))
     return found
 
 

@@ -7,6 +7,14 @@ import jax.numpy as jnp
 from jaxstroke.models import layers
 
 
+def stages(x: jax.Array, widths: tuple[int, ...], form: str, dtype: jnp.dtype) -> jax.Array:
+    """`n h w c -> n h' w' f`, with parameters in the module that calls it."""
+    x = x.astype(dtype)
+    for width in widths:
+        x = layers.ConvPool(width, form, dtype)(x)
+    return x
+
+
 class SliceMaps(nn.Module):
     """`n h w c -> n h' w' f`: convolution 3 x 3, ReLU, 2 x 2 maximum a stage."""
 
@@ -16,10 +24,7 @@ class SliceMaps(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        x = x.astype(self.dtype)
-        for width in self.widths:
-            x = layers.ConvPool(width, self.form, self.dtype)(x)
-        return x
+        return stages(x, self.widths, self.form, self.dtype)
 
 
 class SliceEncoder(nn.Module):
@@ -32,7 +37,5 @@ class SliceEncoder(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         b, s, h, w, c = x.shape
-        x = x.reshape(b * s, h, w, c).astype(self.dtype)
-        for width in self.widths:
-            x = layers.ConvPool(width, self.form, self.dtype)(x)
+        x = stages(x.reshape(b * s, h, w, c), self.widths, self.form, self.dtype)
         return x.mean((1, 2), dtype=jnp.float32).reshape(b, s, -1)
