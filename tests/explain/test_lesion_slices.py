@@ -44,9 +44,7 @@ def test_the_most_important_image_shows_the_lesion(tmp_path, project_root):
     assert len(rows) == ASKED
     trained = np.mean([shows[one][part.argmax()] for one, part in rows.items()])
     random, chance = of_random_networks(workdir, shows), np.mean([one.mean() for one in shows.values()])
-    print(
-        f"the most important image shows the lesion in {trained:.2f} of the patients, by chance in {chance:.2f}, to random networks {random}"
-    )
+    print(f"the lesion is on the most important image of {trained:.2f}, by chance {chance:.2f}, to random networks {random}")
     assert chance < 0.3 and np.mean(random) < trained - 0.2 and trained > 0.6
 
 

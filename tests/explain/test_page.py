@@ -120,7 +120,7 @@ def test_the_strip_in_words():
     html = shown([[0.9, -0.2, 0.0]])
     assert "<b>img1.jpg</b> (number 1, +0.90)" in html and html.count("<mark>") == 1
     assert "No single one of 2" in shown([[0.05, 0.01]]) and "disagree" in shown([[0.5, 0.01], [-0.5, 0.0]])
-    assert "There is one: <b>img1.jpg</b>" in shown([[0.4]]) and "None of the files" in shown(np.zeros((1, 0)))
+    assert "There is one image: <b>img1.jpg</b>" in shown([[0.4]]) and "None of the files" in shown(np.zeros((1, 0)))
     html = shown([[0.4]], left_out=(("a.jpg", "black"), ("b.jpg", "black"), ("<c>.jpg", "empty")))
     assert "<li>a.jpg, b.jpg: black</li>" in html and "&lt;c&gt;.jpg: empty" in html
 
