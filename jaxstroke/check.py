@@ -58,6 +58,7 @@ class Takes:
 ENCODER_INPUTS = {
     "densenet121_3d": Takes("DenseNet121-3D", 3, 32),
     "perez_3d": Takes("Perez-3D", 3, 38),
+    "plain_2d": Takes("a plain network of convolutions", 2, 8),
     "resnet_small_3d": Takes("ResNet-3D of one block a stage", 3, 8),
     "resnet18_2d": Takes("ResNet18-2D", 2, 8),
     "resnet18_3d": Takes("ResNet18-3D", 3, 8),
@@ -160,19 +161,24 @@ def check_network(config):
 
 
 def check_any_number(config):
-    """What the network of any number of images reads: one image of kind `sequence`, large enough for its own convolutions."""
+    """What the network of any number of images reads: one image of kind `sequence`, large enough for its convolutions."""
     images = settings.image_names(config)
     kinds = [config.images[name].kind for name in images]
-    if kinds != ["sequence"] or config.model.fusion != "none":
+    if kinds != ["sequence"]:
         raise InputError(
-            f"config.model.name = 'ct_conv_lstm' reads one image of kind 'sequence' and merges nothing: name one in config.model.images "
-            f"(now {', '.join(images) or 'none'}, of kind {', '.join(kinds) or 'none'}), and set config.model.fusion = none"
+            f"config.model.name = 'ct_conv_lstm' reads one image of kind 'sequence': name one in config.model.images "
+            f"(now {', '.join(images) or 'none'}, of kind {', '.join(kinds) or 'none'})"
+        )
+    if config.model.fusion != "none" and config.train.stages == "joint":
+        raise InputError(
+            f"config.model.fusion = '{config.model.fusion}' merges 'ct_conv_lstm' with clinical columns after it was trained: "
+            "set config.train.stages = two"
         )
     rising = (0, *config.train.buckets, config.images[images[0]].shape[0])
     if any(low >= high for low, high in zip(rising, rising[1:], strict=False)):
         where = f"below the {rising[-1]} of config.images.{images[0]}.shape"
         raise InputError(f"config.train.buckets = {config.train.buckets} must rise, {where}")
-    if not config.model.encoder:
+    if config.model.encoder in ("", "plain_2d"):
         check_halved(config, images[0])
 
 

@@ -83,7 +83,7 @@ def base() -> ConfigDict:
             "clinical": (),  # the clinical columns the network sees, () = all
             "scaling": "standard",  # of clinical columns over the training patients: standard (mean 0, deviation 1) | minmax (0 to 1)
             "init_from": "",  # .pth, .pt or .safetensors of the published PyTorch network, from which every run begins; "" = random
-            "widths": (16, 32, 64, 128),  # channels of the stages of a network's own encoder, or of `resnet_small_3d`
+            "widths": (16, 32, 64, 128),  # channels of the stages of a network's own encoder, or of `plain_2d` and `resnet_small_3d`
             "hidden": 64,  # units of the recurrent layer, or of a clinical network
             "sequence": "lstm",  # of ct_conv_lstm: lstm | gru | convlstm | attention | mean | max
             "dropout": (0.3, 0.5),  # before and after the recurrent layer; an encoder's own rate is the first

@@ -5,6 +5,9 @@ Public: a convolutional network on every image, a sequence model with memory, on
 kind of memory are config fields with the defaults of the published family; mean, maximum and attention are its controls.
 """
 
+import functools
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -56,14 +59,31 @@ class ConvSequence(nn.Module):
         return found.reshape(b, s, *found.shape[1:])
 
 
-def build(config, dtype) -> ConvSequence:
+class Module(nn.Module):
+    """The network as the one module of a merge with clinical columns, made outside (`training/fusion.py`): its parameters lie under `image`.
+
+    network: a `ConvSequence` but for its name.
+    """
+
+    image: str
+    network: Callable
+
+    @nn.compact
+    def __call__(self, batch: dict, fitted: dict, train: bool = False) -> dict:
+        outputs = self.network(name=self.image)(batch, fitted, train)
+        present = (batch[f"images_mask/{self.image}"].sum(-1) > 0).astype(jnp.float32)
+        return outputs | {"parts": {self.image: {"logits": outputs["logits"], "present": present}}}
+
+
+def build(config, dtype) -> ConvSequence | Module:
     encoder = None
     if config.model.encoder:
         encoder = encoders.make(
             config.model.encoder, dtype, form=config.device.convolution, norm=config.model.norm, axis="data", remat=config.model.remat,
             dropout=config.model.dropout[0],
         )  # fmt: skip
-    return ConvSequence(
+    network = functools.partial(
+        ConvSequence,
         image=settings.image_names(config)[0],
         encoder=encoder,
         widths=tuple(config.model.widths),
@@ -74,3 +94,4 @@ def build(config, dtype) -> ConvSequence:
         form=config.device.convolution,
         dtype=dtype,
     )
+    return network() if config.model.fusion == "none" else Module(settings.image_names(config)[0], network)

@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec as P
 from jaxstroke import check
 from jaxstroke.errors import InputError
 from jaxstroke.models import encoders, layers, norm
-from jaxstroke.models.encoders import densenet, perez, resnet, vit
+from jaxstroke.models.encoders import densenet, perez, resnet, slices, vit
 
 ROWS, DEVICES = 16, 8
 ABSENT = (6, 7, 13)  # of 16 rows; on 8 devices the fourth then has no valid row
@@ -35,6 +35,10 @@ def transformer(parts: encoders.Parts):
     )
 
 
+def plain(parts: encoders.Parts):
+    return slices.Plain((4, 8), parts.conv_pool, parts.norm, parts.dtype)
+
+
 def dense(parts: encoders.Parts):
     return densenet.DenseNet(4, (2, 2), 8, 2, parts.dropout, parts.conv, parts.norm, parts.remat, parts.dtype)
 
@@ -50,6 +54,7 @@ DENSENET = ["stem", "block1", "transition1", "block2", "norm5", "pooled"]
 SMALL = {
     "densenet_3d": (dense, (8, 9, 8), 1, DENSENET),
     "perez_3d": (baseline, (38, 38, 39), 1, PEREZ),
+    "plain_2d": (plain, (12, 16), 3, ["stage1", "stage2", "pooled"]),
     "resnet_2d": (residual, (12, 16), 3, RESNET),
     "resnet_3d": (residual, (8, 9, 8), 1, RESNET),
     "resnet_small_3d": (residual_small, (8, 9, 8), 1, RESNET),
@@ -62,8 +67,9 @@ def small(name, axis=None, remat=False, dtype="float32", dropout=0.2, normalise=
     build, space, _, _ = SMALL[name]
     dtype = jnp.dtype(dtype)
     conv = functools.partial(layers.Conv, dtype=dtype)
+    conv_pool = functools.partial(encoders.remade(layers.ConvPool, remat), dtype=dtype)
     shared = {"axis": axis} if normalise is norm.BatchNorm else {"groups": 2}
-    return build(encoders.Parts(len(space), conv, functools.partial(normalise, dtype=dtype, **shared), remat, dtype, dropout))
+    return build(encoders.Parts(len(space), conv, conv_pool, functools.partial(normalise, dtype=dtype, **shared), remat, dtype, dropout))
 
 
 def inputs(name):
@@ -220,6 +226,7 @@ def test_zero_last_makes_every_block_begin_as_its_shortcut(bottleneck):
 COUNTS = {
     "densenet121_3d": 11_242_624,
     "perez_3d": 291_217 - 129,
+    "plain_2d": 9 * (16 + 16 * 32 + 32 * 64 + 64 * 128) + 2 * (16 + 32 + 64 + 128),
     "resnet_small_3d": 897_360,
     "resnet18_2d": 11_170_240,
     "resnet18_3d": 33_160_000,
@@ -240,7 +247,9 @@ def test_published_sizes_by_shape_alone(name):
             assert count == transformer_size(width, depth, channels * 16 ** encoders.ENCODERS[name].dims) and pooled == (2, width)
         else:
             dims = encoders.ENCODERS[name].dims
-            assert count == COUNTS[name] + (channels - 1) * (16 * 3**dims if name in ("perez_3d", "resnet_small_3d") else 64 * 7**dims)
+            assert count == COUNTS[name] + (channels - 1) * (
+                16 * 3**dims if name in ("perez_3d", "plain_2d", "resnet_small_3d") else 64 * 7**dims
+            )
             assert pooled == (2, {"d": 1024, "p": 128, "_": 128, "1": 512, "5": 2048}[name.removeprefix("resnet")[0]])
 
 
