@@ -88,7 +88,7 @@ def build(config, arrays: dict[str, np.ndarray], fitted_example: dict[str, np.nd
     outputs = jax.eval_shape(lambda: model.init_with_output(jax.random.key(0), example, fitted_example, train=False)[0])
     if begin is not None:
         state = jax.eval_shape(initial, 0)
-        begin.check({"params": state["params"], "batch_stats": state["stats"]})
+        begin = begin.onto({"params": state["params"], "batch_stats": state["stats"]})
     return Engine(
         mesh=devices,
         feed=feed,
