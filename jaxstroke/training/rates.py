@@ -9,11 +9,18 @@ import re
 import jax
 import optax
 
+from jaxstroke.errors import InputError
 from jaxstroke.training import subtrees
 
 ENCODER = "encoder"  # name of the subtree, wherever in the network
 FIRST = ("stem", "norm0", "embedding", "token", "positions")  # how the names of what comes before an encoder's layers begin
 LAYER = re.compile(r"(?:layer|block|stage|transition)(\d+)|ConvPool_(\d+)")  # the second counts from 0
+
+
+def check(params: dict, settings):
+    """Raise InputError where an encoder is to learn at a rate of its own and the network has none."""
+    if (settings.encoder_rate, settings.layer_decay) != (1, 1) and not subtrees.places(params, ENCODER):
+        raise InputError("config.optimizer.encoder_rate and .layer_decay are of an encoder, and this network has none: leave them at 1")
 
 
 def factors(params: dict, settings) -> dict:
