@@ -11,7 +11,7 @@ from jaxstroke.training import subtrees
 NAMED = 6  # tensors named in a message
 CURES = {  # by the subtree that is begun from a file, "" = the whole network
     "": "The tasks in config.loss must be those of the weights, with as many cut-offs; a clinical network must see as many columns",
-    "encoder": "config.model.encoder must be that of the weights, config.model.norm = batch, and the image have their channels, or one",
+    "encoder": "config.model.encoder must be that of the weights, config.model.norm = batch, and the image's channels theirs or 1",
 }
 
 

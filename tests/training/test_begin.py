@@ -53,7 +53,7 @@ def test_a_grey_images_kernel_is_the_sum_over_colours():
 
 def test_what_does_not_fit_is_named_with_its_place():
     grey = Begin("w.pth", "", encoder(1), "encoder")
-    with pytest.raises(InputError, match=r"ct/encoder/stem_conv/kernel is \(7, 7, 1, 4\), in the network \(7, 7, 3, 4\).*one"):
+    with pytest.raises(InputError, match=r"ct/encoder/stem_conv/kernel is \(7, 7, 1, 4\), in the network \(7, 7, 3, 4\).*or 1"):
         grey.onto(network(ct=3))
     ungrouped = network(ct=1)
     ungrouped["batch_stats"] = {}  # group normalisation keeps no statistics
