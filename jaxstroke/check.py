@@ -14,6 +14,7 @@ CHOICES = {
     "split.kind": ("kfold", "given", "group", "temporal", "official"),
     "model.norm": ("batch", "group"),
     "model.scaling": ("standard", "minmax"),
+    "model.standardise": ("none", "imagenet"),  # of models.standardise.STANDARDS
     "model.sequence": ("lstm", "gru", "convlstm", "attention", "mean", "max"),  # of models.sequence.SEQUENCES
     "model.fusion": ("poe", "scalar", "learned", "mean", "stacked", "none"),
     "optimizer.name": ("adamw", "adamw_amsgrad", "sgd", "lars"),
@@ -84,6 +85,7 @@ def check(config):
     check_subgroups(config)
     check_network(config)
     check_encoder(config)
+    check_beginning(config)
 
 
 def at(config, key: str):
@@ -232,3 +234,20 @@ def check_encoder(config):
         refused = takes.refusal(shape[-takes.axes :])
         if refused:
             raise InputError(f"config.images.{name}.shape = {shape}: {refused}")
+
+
+def check_beginning(config):
+    """What is done to an encoder, or to the images for its sake, needs an encoder and such images."""
+    network, optimizer = config.model.name, config.optimizer
+    if network in settings.COLUMNS_ALONE and (optimizer.encoder_rate, optimizer.layer_decay) != (1, 1):
+        raise InputError(f"config.optimizer.encoder_rate and .layer_decay are of an encoder, and '{network}' has none: leave them at 1")
+    if config.model.standardise == "none":
+        return
+    if network != "ct_conv_lstm":
+        raise InputError(f"config.model.standardise is of 'ct_conv_lstm', which reads pictures; '{network}' does not: leave it at none")
+    for name in settings.image_names(config):
+        if config.images[name].normalise not in ranges.SHARES:
+            raise InputError(
+                f"config.model.standardise = '{config.model.standardise}' is of images from 0 to 1, and config.images.{name}.normalise = "
+                f"'{config.images[name].normalise}' gives others: use one of {', '.join(ranges.SHARES)}, or standardise = none"
+            )

@@ -31,10 +31,7 @@ def make(config, workdir, devices: jax.sharding.Mesh, rows: int) -> Source:
     def batches(first: int):
         for start in itertools.count(first, ROUND):
             numbers = np.arange(start, start + ROUND, dtype=np.int32)
-            if epoch is None:
-                chosen = order[(numbers[:, None] * rows + np.arange(rows)) % len(order)]
-            else:
-                chosen = epoch[numbers % len(epoch)]
+            chosen = order[(numbers[:, None] * rows + np.arange(rows)) % len(order)] if epoch is None else epoch[numbers % len(epoch)]
             table = np.broadcast_to(chosen[:, None, None], (ROUND, slots, 1, rows))
             yield from feed.batches(table, seeds, np.repeat(numbers[:, None], slots, 1), train=False)
 

@@ -100,8 +100,8 @@ def process_age() -> float | None:
 def stages(config, ready: Ready, state, times: Times) -> tuple[dict, dict[str, float | None]]:
     """The state after a few more steps, and median seconds of forward, backward and update, and of the feed where there is one.
 
-    Of the longest batch. Forward, forward with backward, and the whole step take turns, so that another program's load falls on all alike; backward and update
-    are differences.
+    Of the longest batch. Forward, forward with backward, and the whole step take turns, so that another program's load falls on all alike;
+    backward and update are differences.
     """
     found = {"feed": statistics.median(times.waits)} if config.benchmark.source == "records" else {}
     if config.benchmark.kind == "predict":

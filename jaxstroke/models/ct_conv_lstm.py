@@ -13,18 +13,19 @@ import jax
 import jax.numpy as jnp
 
 from jaxstroke import config as settings
-from jaxstroke.models import activation, encoders, heads, layers, sequence
+from jaxstroke.models import activation, encoders, heads, layers, sequence, standardise
 from jaxstroke.models.encoders import slices
 
 
 class ConvSequence(nn.Module):
     """See `jaxstroke.models.build` for what goes in and comes out. The features: `patient`, `b u`, what the sequence model keeps.
 
-    encoder: of single images by name, `n h w c -> maps`; None for convolutions of these widths.
+    encoder: of single images by name, `n h w c -> maps`; None for convolutions of these widths. standard: of `standardise.STANDARDS`.
     """
 
     image: str
     encoder: nn.Module | None
+    standard: str
     widths: tuple[int, ...]
     hidden: int
     dropout: tuple[float, float]
@@ -49,7 +50,7 @@ class ConvSequence(nn.Module):
     def maps(self, x: jax.Array, mask: jax.Array, weight: jax.Array | None, keys: jax.Array | None, train: bool) -> jax.Array:
         """`b s h w c -> b s h' w' f`: every image by the one encoder. Images that are not there do not move its norms' statistics."""
         b, s, *space = x.shape
-        flat = x.reshape(b * s, *space)
+        flat = standardise.standardised(x.reshape(b * s, *space), self.standard)
         if self.encoder is None:
             found = slices.SliceMaps(self.widths, self.form, self.dtype, name="encoder")(flat)
         else:
@@ -60,9 +61,9 @@ class ConvSequence(nn.Module):
 
 
 class Module(nn.Module):
-    """The network as the one module of a merge with clinical columns, made outside (`training/fusion.py`): its parameters lie under `image`.
+    """The network as the one module of a merge with clinical columns, made outside (`training/fusion.py`).
 
-    network: a `ConvSequence` but for its name.
+    Its parameters lie under `image`. network: a `ConvSequence` but for its name.
     """
 
     image: str
@@ -80,12 +81,13 @@ def build(config, dtype) -> ConvSequence | Module:
     if config.model.encoder:
         encoder = encoders.make(
             config.model.encoder, dtype, form=config.device.convolution, norm=config.model.norm, axis="data", remat=config.model.remat,
-            dropout=config.model.dropout[0],
+            dropout=config.model.dropout[0], frozen=config.optimizer.encoder_rate == 0,
         )  # fmt: skip
     network = functools.partial(
         ConvSequence,
         image=settings.image_names(config)[0],
         encoder=encoder,
+        standard=config.model.standardise,
         widths=tuple(config.model.widths),
         hidden=config.model.hidden,
         dropout=tuple(config.model.dropout),

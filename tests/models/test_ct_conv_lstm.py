@@ -57,7 +57,7 @@ def test_parameters_of_the_paper(sequence_file):
 
 
 def test_a_merge_leaves_the_network_as_it_is(sequence_file):
-    """Merged with clinical columns, its parameters lie under the image's name, its logits are the same, and a patient without images is absent."""
+    """Merged with clinical columns, its parameters lie under the image's name, its logits are the same, who has no image is absent."""
     module, variables, batch = made(sequence_file, "lstm")
     config = copied(sequence_file.get_config("smoke"))
     config.model.fusion, config.model.sequence = "stacked", "lstm"

@@ -312,6 +312,19 @@ def test_unknown_names_are_told_the_nearest():
 def test_what_is_asked_for_reaches_the_encoder():
     module = encoders.make("resnet18_3d", jnp.dtype("bfloat16"), form="native", norm="batch", axis=None, remat=True)
     assert module.conv.keywords == {"form": "native", "dtype": jnp.dtype("bfloat16")} and module.remat
-    assert module.norm.func is norm.BatchNorm and module.norm.keywords == {"axis": None, "dtype": jnp.dtype("bfloat16")}
+    assert module.norm.func is norm.BatchNorm and module.norm.keywords == {"axis": None, "frozen": False, "dtype": jnp.dtype("bfloat16")}
     assert encoders.make("resnet18_3d", jnp.dtype("float32"), norm="group").norm.func is norm.GroupNorm
     assert encoders.make("vit_s_2d", jnp.dtype("float32"), dropout=0.3).dropout == 0.3
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_frozen_encoder_trains_as_it_is_evaluated(name, monkeypatch):
+    """Without dropout, by the running statistics, which stay."""
+    build, space, _, _ = SMALL[name]
+    monkeypatch.setitem(encoders.ENCODERS, "small", encoders.Encoder(check.Takes("small", len(space), 8), build))
+    module = encoders.make("small", jnp.dtype("float32"), axis=None, dropout=0.5, frozen=True)
+    (x, keys), variables = inputs(name), variables_of(name)
+    found, new = jax.jit(lambda x: module.apply(variables, x, MASK, keys, True, mutable=["batch_stats"]))(x)
+    plain = jax.jit(lambda x: small(name).apply(variables, x))(x)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), found, plain)
+    jax.tree.map(np.testing.assert_array_equal, new.get("batch_stats", {}), variables.get("batch_stats", {}))

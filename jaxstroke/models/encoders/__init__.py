@@ -118,19 +118,21 @@ def make(
     remat: bool = False,
     dropout: float = 0.0,
     widths: tuple[int, ...] = (16, 32, 64, 128),
+    frozen: bool = False,
 ) -> nn.Module:
     """The encoder of this name.
 
     form: of the convolutions, see `convolution.conv`. norm: batch or group; a transformer has layer normalisation whatever it says.
     axis: the mesh axis that shares a batch's rows, for batch normalisation in training; None outside shard_map. remat: compute each block
     again in the backward pass. dropout: of whole channels in a DenseNet and in Perez's network, of transformers; a ResNet has none.
-    widths: channels of the stages of `plain_2d` and `resnet_small_3d`; the others' are those published.
+    widths: channels of the stages of `plain_2d` and `resnet_small_3d`; the others' are those published. frozen: in training as in
+    evaluation, without dropout and by the running statistics, as of a backbone whose weights do not change (`optimizer.encoder_rate` of 0).
     Unknown names raise InputError.
     """
     for key, value, known in (("encoder", name, ENCODERS), ("norm", norm, NORMS)):
         if value not in known:
             raise InputError(f"config.model.{key} = '{value}' is unknown.{nearest(value, known)}")
-    shared = {"axis": axis} if norm == "batch" else {}
+    shared = {"axis": axis, "frozen": frozen} if norm == "batch" else {}
     encoder = ENCODERS[name]
     parts = Parts(
         dims=encoder.dims,
@@ -139,7 +141,7 @@ def make(
         norm=functools.partial(NORMS[norm], dtype=dtype, **shared),
         remat=remat,
         dtype=dtype,
-        dropout=dropout,
+        dropout=0.0 if frozen else dropout,
         widths=widths,
     )
     return encoder.build(parts)
