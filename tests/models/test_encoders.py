@@ -10,7 +10,7 @@ import pytest
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
-from jaxstroke import check
+from jaxstroke import check_network
 from jaxstroke.errors import InputError
 from jaxstroke.models import encoders, layers, norm
 from jaxstroke.models.encoders import densenet, perez, resnet, slices, vit
@@ -297,7 +297,7 @@ def test_sincos_places_are_distinct_and_those_of_the_formula():
 def test_an_image_that_does_not_fit_is_refused_by_the_encoder_and_by_the_check(name, shape, words):
     with pytest.raises(ValueError):
         shapes(encoders.make(name, jnp.dtype("float32")), shape, 1)
-    assert words in check.ENCODER_INPUTS[name].refusal(shape)
+    assert words in check_network.ENCODER_INPUTS[name].refusal(shape)
 
 
 def test_unknown_names_are_told_the_nearest():
@@ -321,7 +321,7 @@ def test_what_is_asked_for_reaches_the_encoder():
 def test_a_frozen_encoder_trains_as_it_is_evaluated(name, monkeypatch):
     """Without dropout, by the running statistics, which stay."""
     build, space, _, _ = SMALL[name]
-    monkeypatch.setitem(encoders.ENCODERS, "small", encoders.Encoder(check.Takes("small", len(space), 8), build))
+    monkeypatch.setitem(encoders.ENCODERS, "small", encoders.Encoder(check_network.Takes("small", len(space), 8), build))
     module = encoders.make("small", jnp.dtype("float32"), axis=None, dropout=0.5, frozen=True)
     (x, keys), variables = inputs(name), variables_of(name)
     found, new = jax.jit(lambda x: module.apply(variables, x, MASK, keys, True, mutable=["batch_stats"]))(x)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import flax.linen as nn
 import jax.numpy as jnp
 
-from jaxstroke.check import ENCODER_INPUTS, Takes
+from jaxstroke.check_network import ENCODER_INPUTS, Takes
 from jaxstroke.errors import InputError, nearest
 from jaxstroke.models import layers
 from jaxstroke.models import norm as norms
