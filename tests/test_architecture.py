@@ -7,7 +7,7 @@ import pathlib
 import pytest
 
 ROOMS = (
-    "errors", "config_images", "config_variants", "config", "config_json", "ranges", "check", "workdir", "command_line",
+    "errors", "config_images", "config_variants", "config", "config_json", "ranges", "check_network", "check", "workdir", "command_line",
     "compilations", "restart", "full_disk", "hosts", "terminal",
     "cohort", "preprocess", "feed", "models", "evaluation", "training", "explain", "benchmark", "interop", "compare", "main",
 )  # fmt: skip
