@@ -10,6 +10,7 @@ Numbers are means over the networks that are asked, with the lowest and the high
 package hold to: what lies at mask 0 changes nothing. Of an ordinal outcome the log-odds are summed over its levels, as in `maps`.
 """
 
+import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,10 +19,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxstroke.errors import InputError
 from jaxstroke.explain import maps
 from jaxstroke.preprocess import inverse
 from jaxstroke.training import step
 
+logger = logging.getLogger("jaxstroke")
 CHUNK = 16  # masks at a time: what a network makes of each picture by itself is computed once for all of them
 SHARE = 0.5  # of the largest change: pictures that change the log-odds by as much decide with it
 LEAST = 0.1  # log-odds, 2.5 percentage points at most: where nothing changes by more, no single picture decides
@@ -109,13 +112,27 @@ def explain(tools, image: str, head: str, record: dict, paths, batch: dict, netw
     if record["missing"]:
         none = np.zeros((len(networks), 0))
         return Importance(image, head, (), none, np.zeros(len(networks)), none, None, unseen)
-    files = tuple(name_of(path) for path in inverse.files_of(record, paths) if path is not None)
+    files = names(record, paths)
     own = [jax.device_get(tools.importance[head, image](variables, fitted, batch)) for variables, fitted in networks]
     weights = [tools.attention[image](variables, fitted, batch) for variables, fitted in networks]
     found = {name: np.stack([one[name] for one in own]) for name in own[0]}
     attended = None if weights[0] is None else np.mean(weights, 0)[: len(files)]
     n = len(files)
     return Importance(image, head, files, found["leave_one_out"][:, :n], found["all"], found["alone"][:, :n], attended, unseen)
+
+
+def names(record: dict, paths) -> tuple[str, ...]:
+    """Base names of the pictures of a record, in order; numbers and a warning where the table names other files than it was made of."""
+    try:
+        return tuple(name_of(path) for path in inverse.files_of(record, paths) if path is not None)
+    except InputError as error:
+        logger.warning("%s", error)
+        return tuple(f"file {place + 1}" for place in places(record) if place >= 0)
+
+
+def places(record: dict) -> list[int]:
+    """Which of the cell's files each element of a sequence is, -1 for padding."""
+    return next(step["index"] for step in record["transforms"] if step["name"] == "slices")
 
 
 def left_out(record: dict, paths) -> tuple[tuple[str, str], ...]:
@@ -125,7 +142,7 @@ def left_out(record: dict, paths) -> tuple[tuple[str, str], ...]:
     if record["missing"]:
         said[record["file"]] = record["reason"]
     else:
-        used = {place for step in record["transforms"] if step["name"] == "slices" for place in step["index"]}
+        used = set(places(record))
     spaced = f"one too many: of all pictures {len(used - {-1})} evenly spaced ones are kept"
     return tuple((name_of(path), named(said.get(place, spaced), paths)) for place, path in enumerate(paths) if place not in used)
 

@@ -136,7 +136,7 @@ def volume_of(config, unit, image: str, record: dict, batch: dict, shown: dict[s
     stored = np.asarray(batch[f"images/{image}"])[0].mean(-1)
     if not are_pictures(config.images[image]):
         return page.Volume(image, stored, grid, shown)
-    labels = tuple(importance.name_of(path) for path in inverse.files_of(record, paths) if path is not None)
+    labels = importance.names(record, paths)
     there = slice(len(labels))  # padding follows
     return page.Volume(image, stored[there], None, {title: heat[there] for title, heat in shown.items()}, labels)
 

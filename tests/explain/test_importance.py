@@ -10,6 +10,7 @@ from jaxstroke.benchmark import synthetic
 from jaxstroke.config_json import copied
 from jaxstroke.explain import importance, maps
 from jaxstroke.models import heads, sequence
+from jaxstroke.preprocess import inverse
 from jaxstroke.training import step
 
 MASK = np.array([[1, 1, 1, 1, 0, 0]], np.float32)  # four images, two of padding
@@ -175,6 +176,13 @@ def test_every_file_is_a_picture_or_left_out_with_a_reason():
     assert found["b.jpg"] == found["f.jpg"] == "one too many: of all pictures 3 evenly spaced ones are kept"
     missing = {"missing": True, "file": 1, "reason": "truncated", "unread": [[0, "black"]], "notes": [[2, "passed over: a list"]]}
     assert importance.left_out(missing, paths[:3]) == (("a.jpg", "black"), ("b.jpg", "truncated"), ("c.jpg", "passed over: a list"))
+
+
+def test_files_of_other_names_are_numbers(caplog):
+    """Of an older record, or after files were renamed: nothing says that the names are those of the pictures."""
+    record = RECORD | {"unit": "7", "path_hash": inverse.path_hash([f"a/{name}.jpg" for name in "abcdefg"])}
+    assert importance.names(record, tuple(f"b/{name}.jpg" for name in "abcdefg")) == ("a.jpg", "d.jpg", "g.jpg")
+    assert importance.names(record, tuple("abcdefg")) == ("file 1", "file 4", "file 7") and "other names" in caplog.text
 
 
 def test_a_line_a_picture_and_a_line_what_was_left_out():
