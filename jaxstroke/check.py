@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from jaxstroke import config as settings
-from jaxstroke import ranges
+from jaxstroke import outcomes, ranges
 from jaxstroke.errors import InputError, nearest
 
 ENCODED = ("ich_multitask", "ct_conv_lstm")  # networks whose encoder is `model.encoder`
@@ -31,7 +31,6 @@ CHOICES = {
 }
 AUGMENTATIONS = ("flip", "rotate", "shift", "zoom", "intensity", "noise")  # what `train.augment.skip` may name; see feed.augment
 AXES_OF_KIND = {"volume": 3, "sequence": 2}
-LOSS_OF_RULE = {"ordinal": "ordinal"}  # every other rule makes a binary label
 
 
 @dataclass(frozen=True)
@@ -100,9 +99,15 @@ def check_tasks(config):
     for task in config.loss:
         if task not in config.cohort.outcomes:
             raise InputError(f"config.loss.{task} has no outcome in config.cohort.outcomes.{nearest(task, config.cohort.outcomes)}")
-        kind, needed = config.loss[task].kind, LOSS_OF_RULE.get(config.cohort.outcomes[task][1], "binary")
+        kind, needed = config.loss[task].kind, outcomes.of_rule(config.cohort.outcomes[task][1])
         if kind != needed:
             raise InputError(f"config.loss.{task}.kind = '{kind}', but its outcome's rule needs '{needed}'")
+        if needed == "classes" and config.model.fusion in outcomes.OF_ONE_EVENT:
+            known = ", ".join(rule for rule in CHOICES["model.fusion"] if rule not in outcomes.OF_ONE_EVENT)
+            raise InputError(
+                f"config.model.fusion = '{config.model.fusion}' weighs the probability of one event, but config.loss.{task} has classes: "
+                f"use one of {known}"
+            )
 
 
 def check_names(config):

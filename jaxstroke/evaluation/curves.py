@@ -6,7 +6,7 @@ import numpy as np
 
 from jaxstroke.evaluation import calibration, weighting
 from jaxstroke.evaluation.auc import number
-from jaxstroke.evaluation.parts import Part, averaged, mean_defined, pooled
+from jaxstroke.evaluation.parts import Part, aligned, averaged, mean_defined, pooled
 from jaxstroke.evaluation.rates import confusion, rates_of
 from jaxstroke.evaluation.subgroups import FEWEST
 
@@ -73,12 +73,12 @@ def by_outcome(cuts: dict[str, list[Part]], names: dict[int, str], score: bool, 
     bins span its middle 98 %. shares (b, of a sum of 1) and quartiles are None where fewer than `FEWEST` patients have the outcome.
     None where the cut-offs are of different patients. Patients as they are, without weights.
     """
-    aligned = list(zip(*(pooled(parts) for parts in cuts.values()), strict=False))
-    if not all(np.array_equal(part.unit, row[0].unit) for row in aligned for part in row):
+    found = aligned(cuts)
+    if found is None:
         return None
-    value = np.concatenate([sum(part.score for part in row) for row in aligned])
-    level = np.concatenate([sum(part.label for part in row) for row in aligned])
-    unit = np.concatenate([row[0].unit for row in aligned])
+    value = np.concatenate([sum(part.score for part in row) for row in found])
+    level = np.concatenate([sum(part.label for part in row) for row in found])
+    unit = np.concatenate([row[0].unit for row in found])
     low, high = np.percentile(value, [1, 99]) if score else (0.0, float(len(cuts)))
     edges = np.linspace(low, high if high > low else low + 1, bins + 1)
     groups = []
