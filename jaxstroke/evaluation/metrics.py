@@ -8,7 +8,8 @@ their own fold. `null` where undefined: a fold with one class is left out of the
 An ordinal task is scored at each cut-off; `auc`, `auc_pooled`, `auprc` and `brier` are means over them (its Brier score is the ranked
 probability score divided by the number of cut-offs), `qwk`, `mae` and their like are of the median level: how many cut-offs have a
 probability above 0.5. Of several classes each is scored against the rest, and `auc`, `auc_pooled` and `auprc` are means over them; the
-file `classes` has what is of all together. `subgroups`, `interactions`, `readers` and `agreement`: see the files of these names, the last in `readers`.
+file `classes` has what is of all together. `subgroups`, `interactions`, `readers` and `agreement`: see the files of these names, the last
+in `readers`.
 """
 
 import math
