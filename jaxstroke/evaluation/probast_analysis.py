@@ -106,6 +106,8 @@ def fitted_within(facts: Facts) -> Answer:
 
 def thresholds(facts: Facts) -> Answer:
     question = "Were thresholds set on other patients than those tested?"
+    if kind_of(facts.numbers) == "classes":
+        return Answer(question, YES, "There is none to set: the most probable class is the one that is predicted.")
     sources = {line.get("source") for line in facts.numbers["thresholds"]}
     if not sources:
         return Answer(question, UNCLEAR, "There is no threshold.")
