@@ -10,8 +10,9 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from jaxstroke.evaluation import metrics
 from jaxstroke.feed import plan
+from jaxstroke.feed.load import Loaded
 from jaxstroke.training import engine as engines
-from jaxstroke.training import fusion, losses, runs
+from jaxstroke.training import fusion, losses, runs, scores
 
 CLASSES = ("normal", "infarct", "bleeding")
 
@@ -177,6 +178,28 @@ def test_a_mean_is_of_probabilities_and_the_prior_of_nobody(classes_config):
     numbers = {"priors": {"poor": [0.5, 0.3, 0.2]}, "medians": [0.0, 0.0]}
     merged = fusion.apply(classes_config, fusion.Rule("mean", "mean"), known, numbers, "poor")
     np.testing.assert_allclose(merged, [[0.4, 0.25, 0.35], [0.5, 0.3, 0.2]], atol=1e-7)
+
+
+@pytest.mark.parametrize("rule", ["mean", "learned", "stacked"])
+def test_a_joint_merge_of_modules_gives_distributions(classes_config, with_classes, todo, schema, rule):
+    with classes_config.unlocked():
+        classes_config.train.stages, classes_config.split.inner_folds = "joint", 0
+        classes_config.model.fusion = rule
+        classes_config.model.fusion_column = "nihss" if rule == "learned" else ""
+    numbers = runs.fitted(todo[0], schema, with_classes, classes_config)
+    engine = engines.build(classes_config, with_classes, numbers)
+    outputs = engine.predict(engine.initial(0)["best"], numbers, todo[0].held)
+    known = scores.patients_of(classes_config, loaded_of(with_classes, schema), outputs, todo[0].held)
+    (found,) = [one for one in scores.score(classes_config, schema, known, {"comparators": {}}) if one.task == "poor"]
+    np.testing.assert_allclose(found.probability.sum(1), 1, atol=1e-6)
+    if rule == "mean":
+        parts = [softmax(outputs["parts"][name]["logits"]["poor"], -1) for name in ("dwi", "tmax")]
+        there = np.stack([outputs["parts"][name]["present"] for name in ("dwi", "tmax")])[..., None]
+        np.testing.assert_allclose(found.probability, (np.stack(parts) * there).sum(0) / there.sum(0), atol=1e-6)
+
+
+def loaded_of(arrays, schema):
+    return Loaded((), arrays, {}, schema, schema, None)
 
 
 def test_two_classes_are_scored_as_the_binary_task(config, arrays, schema, folds, judged, tmp_path):
