@@ -99,7 +99,11 @@ def check_tasks(config):
     for task in config.loss:
         if task not in config.cohort.outcomes:
             raise InputError(f"config.loss.{task} has no outcome in config.cohort.outcomes.{nearest(task, config.cohort.outcomes)}")
-        kind, needed = config.loss[task].kind, outcomes.of_rule(config.cohort.outcomes[task][1])
+        (_, rule, value), kind = config.cohort.outcomes[task], config.loss[task].kind
+        needed = outcomes.of_rule(rule)
+        several = isinstance(value, (tuple, list)) and value and all(isinstance(one, (str, int, float)) for one in value)
+        if needed != "binary" and not several:  # how many logits there are hangs on it; what they are is looked at with the table
+            raise InputError(f"config.cohort.outcomes.{task}: rule '{rule}' needs a tuple of values, for example (1, 2, 3).")
         if kind != needed:
             raise InputError(f"config.loss.{task}.kind = '{kind}', but its outcome's rule needs '{needed}'")
         if needed == "classes" and config.model.fusion in outcomes.OF_ONE_EVENT:

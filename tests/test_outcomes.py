@@ -106,6 +106,12 @@ def test_a_rule_of_one_event_cannot_merge_classes(config_file):
     check.check(config)
     kinds = {changes.get("model.fusion") for changes in ablations.rules(config).values()}
     assert kinds == {"mean", "learned"}  # stacked is the config's own
+    for value in (3, "ab", (), ("a", None)):
+        with config.unlocked():
+            config.cohort.outcomes.poor = ("sex", "classes", value)
+        with pytest.raises(InputError, match="config.cohort.outcomes.poor: rule 'classes' needs a tuple"):
+            check.check(config)
+    config = with_classes(config)
     with config.unlocked():
         config.loss.poor.kind = "binary"
     with pytest.raises(InputError, match="needs 'classes'"):

@@ -202,8 +202,7 @@ def of_methods(content: dict, run: dict, task: str) -> dict[str, str]:
     words = by_kind.words(numbers)
     score = "A score that ranks patients." if numbers["score_only"] else words.gives
     return {
-        "12e": f"AUC, its difference to every comparator with DeLong's p, {words.performance}; "
-        "95 % intervals by bootstrap of patients.",
+        "12e": f"AUC, its difference to every comparator with DeLong's p, {words.performance}; 95 % intervals by bootstrap of patients.",
         "12f": RECALIBRATED[kind_of(numbers)] if numbers["recalibrated"] else "",
         "14": f"Nothing in training; performance is shown apart for {', '.join(columns)}." if columns else "",
         "15": f"{score} Thresholds maximise sensitivity + specificity on {whose}validation patients." if numbers["thresholds"] else score,

@@ -44,7 +44,7 @@ class Ensemble(nn.Module):
     hidden: int
     dropout: tuple[float, float]
     tasks: dict[str, int]
-    kinds: dict[str, str]
+    kinds: dict[str, str]  # of the tasks, by which a merge goes back and forth between logits and probabilities
     rule: str
     column: int  # of the clinical columns, whose value weights the modules
     upper: float
