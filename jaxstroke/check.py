@@ -1,19 +1,16 @@
 """A config checked as a whole before a file is read: every value that names something, and what must fit together."""
 
-from dataclasses import dataclass
-
+from jaxstroke import check_network, outcomes, ranges
 from jaxstroke import config as settings
-from jaxstroke import outcomes, ranges
 from jaxstroke.errors import InputError, nearest
 
-ENCODED = ("ich_multitask", "ct_conv_lstm")  # networks whose encoder is `model.encoder`
-OWN_ENCODER = ("mri_cnn_lstm", *settings.COLUMNS_ALONE)
 CHOICES = {
     "cohort.dicom.series": ("choose", "refuse"),
     "cohort.dicom.tilt": ("correct", "refuse"),
     "split.kind": ("kfold", "given", "group", "temporal", "official"),
     "model.norm": ("batch", "group"),
     "model.scaling": ("standard", "minmax"),
+    "model.standardise": ("none", "imagenet"),  # of models.standardise.STANDARDS
     "model.sequence": ("lstm", "gru", "convlstm", "attention", "mean", "max"),  # of models.sequence.SEQUENCES
     "model.fusion": ("poe", "scalar", "learned", "mean", "stacked", "none"),
     "optimizer.name": ("adamw", "adamw_amsgrad", "sgd", "lars"),
@@ -29,45 +26,6 @@ CHOICES = {
     "benchmark.kind": ("train", "predict", "compile", "feed"),
     "benchmark.source": ("synthetic", "records"),
 }
-AUGMENTATIONS = ("flip", "rotate", "shift", "zoom", "intensity", "noise")  # what `train.augment.skip` may name; see feed.augment
-AXES_OF_KIND = {"volume": 3, "sequence": 2}
-
-
-@dataclass(frozen=True)
-class Takes:
-    """The images an encoder takes: its name in messages, spatial axes, fewest voxels an axis, and what each must be a multiple of."""
-
-    title: str
-    axes: int
-    smallest: int
-    multiple: int = 1
-
-    def refusal(self, shape: tuple[int, ...]) -> str:
-        """Why an image of this spatial shape cannot be taken, "" where it can."""
-        if len(shape) != self.axes:
-            return f"{self.title} takes images of {self.axes} axes"
-        if min(shape) < self.smallest:
-            return f"{self.title} needs at least {self.smallest} per axis"
-        if any(length % self.multiple for length in shape):
-            return f"{self.title} needs a multiple of {self.multiple} per axis"
-        return ""
-
-
-# Of `model.encoder`; what builds them is models.encoders.ENCODERS.
-ENCODER_INPUTS = {
-    "densenet121_3d": Takes("DenseNet121-3D", 3, 32),
-    "perez_3d": Takes("Perez-3D", 3, 38),
-    "resnet_small_3d": Takes("ResNet-3D of one block a stage", 3, 8),
-    "resnet18_2d": Takes("ResNet18-2D", 2, 8),
-    "resnet18_3d": Takes("ResNet18-3D", 3, 8),
-    "resnet50_2d": Takes("ResNet50-2D", 2, 8),
-    "resnet50_3d": Takes("ResNet50-3D", 3, 8),
-    "vit_s_2d": Takes("ViT-S/16", 2, 16, 16),
-    "vit_b_2d": Takes("ViT-B/16", 2, 16, 16),
-    "vit_l_2d": Takes("ViT-L/16", 2, 16, 16),
-    "vit_s_3d": Takes("ViT-S/16-3D", 3, 16, 16),
-    "vit_b_3d": Takes("ViT-B/16-3D", 3, 16, 16),
-}
 
 
 def check(config):
@@ -80,8 +38,7 @@ def check(config):
     check_tasks(config)
     check_names(config)
     check_subgroups(config)
-    check_network(config)
-    check_encoder(config)
+    check_network.check(config)
 
 
 def at(config, key: str):
@@ -148,90 +105,3 @@ def check_subgroups(config):
             raise InputError(f"config.evaluate.subgroup_bounds.{name} cuts numbers, but config.clinical.categorical.{name} has levels")
         if any(low >= high for low, high in zip(cuts, cuts[1:], strict=False)):
             raise InputError(f"config.evaluate.subgroup_bounds.{name} = {cuts} must be rising numbers, such as (65, 80)")
-
-
-def check_network(config):
-    """What the network sees, how it merges, and how it is trained must go together."""
-    images = settings.image_names(config)
-    if config.model.name in settings.COLUMNS_ALONE and config.model.fusion != "none":
-        raise InputError(f"config.model.name = '{config.model.name}' has no modules to merge: set config.model.fusion = none")
-    if config.model.name == "mri_cnn_lstm" and not images:
-        raise InputError("config.model.name = 'mri_cnn_lstm' needs an image in config.images; 'clinical_mlp' does without")
-    if config.train.stages == "two" and config.model.fusion in ("learned", "stacked") and config.split.inner_folds < 2:
-        raise InputError(
-            f"config.model.fusion = '{config.model.fusion}' is fitted on inner folds: config.split.inner_folds must be 2 or more"
-        )
-    for name in images if config.model.name == "mri_cnn_lstm" else ():
-        check_halved(config, name)
-    for name, skipped in config.train.augment.skip.items():
-        if name not in config.images or set(skipped) - set(AUGMENTATIONS):
-            raise InputError(f"config.train.augment.skip.{name} = {skipped} must be an image with some of {', '.join(AUGMENTATIONS)}")
-
-
-def check_any_number(config):
-    """What the network of any number of images reads: one image of kind `sequence`, large enough for its own convolutions."""
-    images = settings.image_names(config)
-    kinds = [config.images[name].kind for name in images]
-    if kinds != ["sequence"] or config.model.fusion != "none":
-        raise InputError(
-            f"config.model.name = 'ct_conv_lstm' reads one image of kind 'sequence' and merges nothing: name one in config.model.images "
-            f"(now {', '.join(images) or 'none'}, of kind {', '.join(kinds) or 'none'}), and set config.model.fusion = none"
-        )
-    rising = (0, *config.train.buckets, config.images[images[0]].shape[0])
-    if any(low >= high for low, high in zip(rising, rising[1:], strict=False)):
-        where = f"below the {rising[-1]} of config.images.{images[0]}.shape"
-        raise InputError(f"config.train.buckets = {config.train.buckets} must rise, {where}")
-    if not config.model.encoder:
-        check_halved(config, images[0])
-
-
-def check_halved(config, name: str):
-    """Rows and columns must last for the stages of a network's own convolutions."""
-    smallest = 2 ** len(config.model.widths)
-    if min(config.images[name].shape[1:]) < smallest:
-        raise InputError(
-            f"config.images.{name}.shape = {config.images[name].shape}: rows and columns must be at least {smallest}: each of the "
-            f"{len(config.model.widths)} stages in config.model.widths halves them"
-        )
-
-
-def check_encoder(config):
-    """The images a network sees must be of the size and axes that its encoder takes."""
-    encoder, network, images = config.model.encoder, config.model.name, settings.image_names(config)
-    if network != "ct_conv_lstm" and config.train.buckets:
-        raise InputError(f"config.train.buckets is of 'ct_conv_lstm', which reads any number of images; '{network}' does not")
-    if network == "ct_conv_lstm":
-        check_any_number(config)
-        if not encoder:
-            return
-    if network in OWN_ENCODER:
-        if encoder:
-            raise InputError(f"config.model.encoder = '{encoder}', but '{network}' has an encoder of its own: leave it empty")
-        if config.model.remat or config.model.norm != "batch":
-            raise InputError(f"config.model.remat and config.model.norm are of encoders by name; '{network}' has its own")
-        return
-    if network not in ENCODED:
-        return  # models.named knows the others
-    if network == "ich_multitask":
-        kinds = [config.images[name].kind for name in images]
-        if kinds != ["volume"] or config.model.fusion != "none":
-            raise InputError(
-                f"config.model.name = 'ich_multitask' reads one image of kind 'volume' and merges nothing: name one in config.model.images "
-                f"(now {', '.join(images) or 'none'}, of kind {', '.join(kinds) or 'none'}), and set config.model.fusion = none"
-            )
-        if images[0] not in config.cohort.complete:
-            raise InputError(
-                f"config.cohort.complete must name '{images[0]}': without its one image 'ich_multitask' knows nothing of a patient"
-            )
-    if encoder not in ENCODER_INPUTS:
-        raise InputError(f"config.model.encoder = '{encoder}' is unknown.{nearest(encoder, ENCODER_INPUTS)}")
-    for name in images:
-        kind, shape = config.images[name].kind, tuple(config.images[name].shape)
-        if kind not in AXES_OF_KIND:
-            raise InputError(f"config.images.{name}.kind = '{kind}' is unknown.{nearest(kind, AXES_OF_KIND)}")
-        takes = ENCODER_INPUTS[encoder]
-        if takes.axes != AXES_OF_KIND[kind]:
-            raise InputError(f"config.images.{name}.kind = '{kind}' has {AXES_OF_KIND[kind]} axes: {takes.title} takes {takes.axes}")
-        refused = takes.refusal(shape[-takes.axes :])
-        if refused:
-            raise InputError(f"config.images.{name}.shape = {shape}: {refused}")

@@ -83,8 +83,10 @@ def base() -> ConfigDict:
             "images": (),  # the images the network sees, () = all
             "clinical": (),  # the clinical columns the network sees, () = all
             "scaling": "standard",  # of clinical columns over the training patients: standard (mean 0, deviation 1) | minmax (0 to 1)
-            "init_from": "",  # .pth, .pt or .safetensors of the published PyTorch network, from which every run begins; "" = random
-            "widths": (16, 32, 64, 128),  # channels of the stages of a network's own encoder, or of `resnet_small_3d`
+            # .pth, .pt or .safetensors from which every run begins: a published PyTorch network, or of its encoder alone a ResNet's
+            "init_from": "",  # "" = random
+            "standardise": "none",  # of ct_conv_lstm: what its images, prepared to 0 to 1, are moved to: none | imagenet
+            "widths": (16, 32, 64, 128),  # channels of the stages of a network's own encoder, or of `plain_2d` and `resnet_small_3d`
             "hidden": 64,  # units of the recurrent layer, or of a clinical network
             "sequence": "lstm",  # of ct_conv_lstm: lstm | gru | convlstm | attention | mean | max
             "dropout": (0.3, 0.5),  # before and after the recurrent layer; an encoder's own rate is the first
@@ -111,6 +113,8 @@ def base() -> ConfigDict:
             "plateau_factor": 0.98,  # of the learning rate, each time
             "plateau_patience": 5,  # epochs without a better loss before that
             "warmup": 0.0,  # share of all updates
+            "encoder_rate": 1.0,  # factor of the learning rate in the encoder; 0 = frozen, its norms' statistics and dropout too
+            "layer_decay": 1.0,  # factor of the encoder's learning rate from each of its layers (a ResNet's stages) to the one before
         }
     )
     config.train = ConfigDict(

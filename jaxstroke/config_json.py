@@ -6,6 +6,18 @@ from ml_collections import ConfigDict
 
 from jaxstroke import config as settings
 
+# Keys that are younger than trained workdirs: what was done before they were there.
+YOUNGER = {"model.standardise": "none", "optimizer.encoder_rate": 1.0, "optimizer.layer_decay": 1.0}
+
+
+def completed(values: dict) -> dict:
+    """A json config as a workdir holds it, with the keys of `YOUNGER` that it was written without. It is changed in place."""
+    for key, value in YOUNGER.items():
+        section, name = key.split(".")
+        if isinstance(values.get(section), dict):
+            values[section].setdefault(name, value)
+    return values
+
 
 def to_json(config) -> dict:
     """The config as plain json values."""

@@ -20,6 +20,7 @@ RANGES = {
     "cohort.synthetic.missing_share": (0, 1), "split.folds": (1, 1000), "split.repeats": (1, 1000), "split.inner_folds": (0, 1000),
     "split.seed": SEED, "model.hidden": (1, 4096), "model.fusion_penalty": (TINY, 1e12), "optimizer.learning_rate": (TINY, 1e3),
     "optimizer.weight_decay": (0, 1e3), "optimizer.epsilon": (1e-30, 1), "optimizer.trust": (TINY, 1e3), "optimizer.clip": (0, 1e9),
+    "optimizer.encoder_rate": (0, 1e3), "optimizer.layer_decay": (0.01, 1),
     "optimizer.warmup": (0, 1), "train.batch_size": (1, 2**16), "train.accumulation": (1, 2**16), "train.epochs": (1, 10**5),
     "train.patience": (1, 10**9), "train.ahead": (1, 1024), "train.save_seconds": (0, 1e9), "train.augment.flip": (0, 1),
     "train.augment.rotate": (0, 180), "train.augment.rotate_share": (0, 1), "train.augment.zoom": (0.1, 10),
@@ -59,6 +60,7 @@ IMAGE_CHOICES = {
 }
 PICTURES = ("photograph", "window", "ct_windows")  # what pictures may be normalised by
 WINDOWED = ("window", "window_erased", "scale")  # those that read `window`
+SHARES = ("window", "window_erased", "ct_windows", "scale", "percentile", "mask", "mask_log", "photograph")  # those that give 0 to 1
 LONGEST_PATH, LONGEST_NAME = 4096, 255
 MOST_VALUES = 2**26  # of an image as it is stored: 512 x 512 x 256
 MOST_ROWS = 2**20  # of an update

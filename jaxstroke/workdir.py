@@ -40,6 +40,7 @@ def read(workdir: epath.Path) -> dict | None:
             raise InputError(f"{path} is not as it was written ('{key}' is missing or of another form): restore it or use a new --workdir")
     if not all(isinstance(one, str) for one in written["records"].values()):
         raise InputError(f"{path} is not as it was written ('records' must hold hashes): restore it or use a new --workdir")
+    config_json.completed(written["config"])
     return written
 
 
@@ -110,8 +111,8 @@ def changed(workdir: epath.Path, config, may_differ: tuple[str, ...] = settings.
     )
 
 
-def write(workdir: epath.Path, config, devices: list[str], records: dict[str, str]):
-    """`run.json`: the whole config, versions, devices, command line, hashes of records and splits.
+def write(workdir: epath.Path, config, devices: list[str], records: dict[str, str], more: dict | None = None):
+    """`run.json`: the whole config, versions, devices, command line, hashes of records and splits. more: further entries, as json.
 
     A workdir that has one keeps what it was begun with; only the config's keys that may differ, and what it was last used with, change.
     """
@@ -120,7 +121,7 @@ def write(workdir: epath.Path, config, devices: list[str], records: dict[str, st
         "devices": devices,
         "command": command_line(),
     }
-    begun = read(workdir) or used | {"records": records}
+    begun = read(workdir) or used | {"records": records} | (more or {})
     write_json(workdir / "run.json", begun | {"config": config_json.to_json(config), "last_used": used})
 
 

@@ -14,9 +14,10 @@ import jax
 import numpy as np
 import pytest
 from etils import epath
+from ml_collections import ConfigDict
 
-from jaxstroke import compilations, main
-from jaxstroke.benchmark import cost, peaks, records, synthetic, timing
+from jaxstroke import compilations, config_json, main
+from jaxstroke.benchmark import cost, measure, peaks, records, synthetic, timing
 from jaxstroke.training import mesh, modes
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -122,11 +123,10 @@ def test_synthetic_batches_are_those_of_the_feed(config_file, tmp_path):
     def shapes(tree):
         return jax.tree.map(lambda x: (np.shape(x), str(x.dtype)), dict(sorted(tree.items())))
 
-    for (_, take), (_, real) in [made]:
-        assert shapes(take(0)) == shapes(real(0))
-        assert take(0)["images/dwi"].sharding.is_equivalent_to(real(0)["images/dwi"].sharding, 8)
-    assert shapes(made[0][0]) == shapes(made[1][0])
-    batch, second, third = made[0][1](0), made[1][1](0), made[1][1](1)
+    drawn, real = made
+    batch, second, third = drawn.take(0), real.take(0), real.take(1)
+    assert shapes(batch) == shapes(second) and shapes(drawn.fitted) == shapes(real.fitted)
+    assert batch["images/dwi"].sharding.is_equivalent_to(second["images/dwi"].sharding, 8)
     assert set(np.unique(batch["label/poor"])) == {0.0, 1.0} and np.asarray(batch["label/mrs"]).max() > 1
     assert len(np.unique(np.asarray(batch["images/dwi"])[0, 0, :, 0, 0, 0, 0])) == 8
     assert set(np.asarray(second["row"]).ravel()).isdisjoint(np.asarray(third["row"]).ravel())
@@ -156,8 +156,6 @@ def test_the_feed_alone(tmp_path, capsys, feed):
 
 
 def test_the_config_of_the_caller_is_not_changed(config_file, tmp_path):
-    from jaxstroke.benchmark import measure
-
     config = config_file.get_config("smoke")
     config.train.accumulation = 3
     assert measure.one_micro_batch(config).train.accumulation == 1 and config.train.accumulation == 3
@@ -210,11 +208,31 @@ def test_training_logs_what_was_compiled(tmp_path, monkeypatch, capsys):
 
 
 def test_medians_and_digits():
-    from jaxstroke.benchmark import measure
-
     assert measure.finite({"a": [1.23456789, math.nan], "b": (np.float32(2), None, 7)}) == {"a": [1.23457, None], "b": [2.0, None, 7]}
     assert (
         measure.ratio(3.0, statistics.median([1.0, 2.0, 4.0])) == 1.5
         and measure.ratio(None, 2.0) is None
         and measure.ratio(1.0, 0.0) is None
     )
+
+
+def test_batches_of_several_lengths(sequence_file, tmp_path):
+    """Every length is compiled, timed in whole epochs, and its share of steps and of padding told; a step of many images costs more."""
+    config = sequence_file.get_config("smoke")
+    with config.unlocked():
+        config.device.data, config.cohort.workers, config.train.buckets, config.benchmark.source = 1, 1, (2, 4), "records"
+        config.benchmark.steps, config.benchmark.warmup, config.train.batch_size = 1, 0, 8
+        config.cohort.recipe, config.cohort.synthetic.patients = "synthetic_ct_jpg", 30
+        config.cohort.outcomes = ConfigDict({"diagnosis": ("poor_outcome", "==", 1)})
+        config.clinical.numeric = ()
+        config.images.images.update({"column": "ct", "shape": (8, 16, 16), "sampling": "picture", "normalise": "photograph"})
+        config.images.images.update({"brain_mask": "none", "dtype": "uint8"})
+    measure.benchmark(config, epath.Path(tmp_path), "", False)
+    found = results(tmp_path)
+    assert list(found["lengths"]) == ["8", "4", "2"] and sum(found["lengths"].values()) == pytest.approx(1)
+    assert found["steps"] >= 4 and found["shape"]["images"][0] == 8 and 0 < found["padded_share"] < 1
+    assert found["samples_per_s"] < 30 / (found["steps"] * found["step_s"]["min"]) * 1.001
+    whole = config_json.copied(config)
+    whole.train.buckets = ()
+    measure.benchmark(whole, epath.Path(tmp_path), "", False)
+    assert "lengths" not in results(tmp_path) and results(tmp_path)["flops_per_step"] > found["flops_per_step"]

@@ -3,9 +3,11 @@
 import pytest
 from ml_collections import ConfigDict
 
-from jaxstroke import check, config_json, models, ranges
+from jaxstroke import check, check_network, config_json, models, ranges
 from jaxstroke import workdir as work
+from jaxstroke.config import COLUMNS_ALONE
 from jaxstroke.errors import InputError
+from jaxstroke.models import standardise
 from jaxstroke.preprocess import normalise
 
 VARIANTS = ("demo", "smoke", "soop", "soop_all", "ist", "own", "paper")
@@ -107,6 +109,10 @@ def test_differences_name_the_leaf():
         ("evaluate.subgroup_bounds.age", (), "1 to 100 entries"),
         ("model.norm", "group", "encoders by name"),
         ("model.scaling", "min", "minmax"),
+        ("model.standardise", "imagnet", "imagenet"),
+        ("model.standardise", "imagenet", "'ct_conv_lstm', which reads pictures; 'mri_cnn_lstm'"),
+        ("optimizer.encoder_rate", -0.1, "0 to 1000"),
+        ("optimizer.layer_decay", 0.0, "0.01 to 1"),
     ],
 )
 def test_what_does_not_fit_is_named(config_file, key, value, words):
@@ -134,6 +140,33 @@ def test_harmless_alone_too_much_together(config_file):
         check.check(config)
 
 
+@pytest.mark.parametrize("network", COLUMNS_ALONE)
+@pytest.mark.parametrize("key", ["encoder_rate", "layer_decay"])
+def test_a_network_without_an_encoder_has_no_rate_of_one(config_file, network, key):
+    config = config_file.get_config("ist")
+    with config.unlocked():
+        config.model.name = network
+    check.check(config)
+    with config.unlocked():
+        config.optimizer[key] = 0.5
+    with pytest.raises(InputError, match=rf"encoder_rate and \.layer_decay are of an encoder, and '{network}' has none"):
+        check.check(config)
+
+
+def test_standardised_images_are_shares(sequence_file):
+    """Of what a network standardises, 0 is black and 1 white."""
+    config = sequence_file.get_config("own")
+    with config.unlocked():
+        config.model.standardise = "imagenet"
+    check.check(config)
+    with config.unlocked():
+        config.images.images.update({"sampling": "grid", "normalise": "zscore"})
+    with pytest.raises(InputError, match="images from 0 to 1, and config.images.images.normalise = 'zscore'"):
+        check.check(config)
+
+
 def test_the_names_that_are_checked_are_those_that_are_built():
+    assert set(check.CHOICES["model.standardise"]) == set(standardise.STANDARDS)
+    assert set(ranges.SHARES) == {name for name, (_, limits) in normalise.NORMALISE.items() if limits == (0.0, 1.0)}
     assert set(ranges.IMAGE_CHOICES["normalise"]) == set(normalise.NORMALISE)
-    assert {*check.OWN_ENCODER, *check.ENCODED} == set(models.MODELS)
+    assert {*check_network.OWN_ENCODER, *check_network.ENCODED} == set(models.MODELS)

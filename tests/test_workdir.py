@@ -5,6 +5,7 @@ import json
 import pytest
 from etils import epath
 
+from jaxstroke import check, config_json
 from jaxstroke import config as settings
 from jaxstroke import workdir as work
 from jaxstroke.errors import InputError
@@ -46,6 +47,21 @@ def test_run_json_without_what_every_version_writes(tmp_path, key, value):
     work.write_json(tmp_path / "run.json", written)
     with pytest.raises(InputError, match=f"run.json is not as it was written.*'{key}'"):
         work.read(tmp_path)
+
+
+def test_a_workdir_that_is_older_than_a_key_is_read_as_it_was_trained(tmp_path, sequence_file):
+    config = config_json.copied(sequence_file.get_config("smoke"))
+    values = config_json.to_json(config)
+    for key in config_json.YOUNGER:
+        section, name = key.split(".")
+        del values[section][name]
+    work.write_json(tmp_path / "run.json", RUN | {"config": values})
+    check.check(work.trained_config(tmp_path))
+    work.check_same(tmp_path, config)
+    with config.unlocked():
+        config.optimizer.encoder_rate = 0.0
+    with pytest.raises(InputError, match=r"config\.optimizer\.encoder_rate: 1\.0 there, 0\.0 now"):
+        work.check_same(tmp_path, config)
 
 
 def test_a_config_in_run_json_that_is_none(tmp_path):

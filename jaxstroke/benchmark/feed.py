@@ -12,17 +12,18 @@ from etils import epath
 from jaxstroke import compilations
 from jaxstroke import workdir as work
 from jaxstroke.benchmark import cost, table
+from jaxstroke.benchmark.source import Source
 
 
-def measure(config, workdir: epath.Path, described: dict, take):
-    """Time `benchmark.steps` batches, write `benchmark.json` and print it. take: number -> batch, in their order.
+def measure(config, workdir: epath.Path, described: dict, source: Source):
+    """Time `benchmark.steps` batches, write `benchmark.json` and print it.
 
     A batch's time is that between two batches that are whole on the device: those read ahead come at the rate of the disk and the threads.
     """
-    count, warmup = config.benchmark.steps, config.benchmark.warmup
+    count, warmup = source.steps(config.benchmark.steps), config.benchmark.warmup
     began = [time.perf_counter()]
     for number in range(1 + warmup + count):
-        jax.block_until_ready(take(number))
+        jax.block_until_ready(source.take(number))
         began.append(time.perf_counter())
     seconds = np.diff(began)[1 + warmup :]
     median, mean = statistics.median(seconds), float(seconds.mean())
@@ -31,7 +32,9 @@ def measure(config, workdir: epath.Path, described: dict, take):
         "first_step_s": began[1] - began[0],
         "step_s": {"min": float(seconds.min()), "median": median, "max": float(seconds.max())},
         "steps": count,
-        "samples_per_s": described["batch"] * described["runs"] / mean,  # over all batches: some wait and others were read ahead
+        "samples_per_s": source.rows(described["batch"])
+        * described["runs"]
+        / mean,  # over all batches: some wait and others were read ahead
         "stored_bytes_per_sample": size,
         "peak_rss_gib": cost.resident_memory(),
         "compilations": dataclasses.asdict(compilations.count()),

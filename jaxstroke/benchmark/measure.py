@@ -13,6 +13,7 @@ from etils import epath
 from jaxstroke import compilations, config_json, models
 from jaxstroke import workdir as work
 from jaxstroke.benchmark import cost, feed, peaks, programs, synthetic, table, timing
+from jaxstroke.benchmark.source import Source
 from jaxstroke.training import mesh
 
 PACKAGES = ("jaxstroke", "jax", "jaxlib", "flax", "optax", "numpy")
@@ -28,21 +29,21 @@ def benchmark(config, workdir: epath.Path, name: str, with_profile: bool):
     workdir.mkdir(parents=True, exist_ok=True)
     devices = mesh.make(config.device)
     rows = rows_of(config, devices)
-    fitted, take = source(config)(config, workdir, devices, rows)
-    batch = jax.block_until_ready(take(0))
+    source = maker(config)(config, workdir, devices, rows)
+    fitted, batch = source.fitted, jax.block_until_ready(source.take(source.longest))
     if config.benchmark.kind == "feed":
-        feed.measure(config, workdir, describe(config, name, devices, batch, rows), take)
+        feed.measure(config, workdir, describe(config, name, devices, batch, rows), source)
         return
     made = programs.build(config, devices, fitted, batch)
     state = programs.on_slots(made.initial(0), devices)
     parameters = sum(x.size for x in jax.tree.leaves(state["params"])) // devices.shape["run"]
-    ready = timing.prepare(config, made, state, programs.on_slots(fitted, devices), take)
+    ready = timing.prepare(config, made, state, programs.on_slots(fitted, devices), source)
     times = None
     if config.benchmark.kind != "compile":
         state, times = timing.measure(ready, state, config.benchmark)
     found = describe(config, name, devices, batch, rows) | {"parameters": parameters}
-    found |= compiling(ready) | timed(times, rows * devices.shape["run"], config.benchmark.source)
-    found |= counts(config, fitted, batch, ready, devices, found)
+    found |= compiling(ready) | timed(times, source, source.rows(rows) * devices.shape["run"]) | cut(source)
+    found |= counts(config, ready, devices, found)
     found["versions"] = {package: work.version(package) for package in PACKAGES}
     found |= {"stages_s": {}, "compilations": dataclasses.asdict(compilations.count())}
     work.write_json(workdir / "benchmark.json", finite(found))  # already here: the stages compile two more programs, which may not fit
@@ -66,7 +67,7 @@ def one_micro_batch(config):
     return config
 
 
-def source(config) -> Callable:
+def maker(config) -> Callable:
     """What makes the batches; the feed alone is that of records.
 
     The real cohort's reader is imported only here: synthetic arrays need nothing that reads files.
@@ -114,25 +115,34 @@ def compiling(ready: timing.Ready) -> dict:
     return {"compile_s": ready.lowering + ready.compiling, "lower_s": ready.lowering, "compile_cached": ready.cached}
 
 
-def timed(times: timing.Times | None, samples: int, source: str) -> dict:
-    """Every field that is a time of a step, None where none was taken. samples: patients a step, over all runs. Waits for data count."""
+def timed(times: timing.Times | None, source: Source, samples: float) -> dict:
+    """Every field that is a time of a step, None where none was taken. samples: of a mean step, over all runs. Waits for data count."""
     if times is None:
         return dict.fromkeys(("first_step_s", "start_to_first_step_s", "step_s", "samples_per_s", "data_wait_share")) | {"steps": 0}
     median = statistics.median(times.steps)
+    usual = statistics.fmean(times.steps) if source.lengths else median  # steps of several lengths have no usual one
     return {
         "first_step_s": times.first,
         "start_to_first_step_s": times.age,
         "step_s": {"min": min(times.steps), "median": median, "max": max(times.steps)},
         "steps": len(times.steps),
-        "samples_per_s": samples / median,
-        "data_wait_share": sum(times.waits) / sum(times.steps) if source == "records" else None,
+        "samples_per_s": samples / usual,
+        "data_wait_share": sum(times.waits) / sum(times.steps) if source.read else None,
     }
 
 
-def counts(config, fitted: dict, batch: dict, ready: timing.Ready, devices: jax.sharding.Mesh, found: dict) -> dict:
-    """Operations, traffic and memory against what the devices can do."""
-    flops = cost.operations(config, fitted, batch)
-    flops = None if flops is None else flops * devices.shape["run"]
+def cut(source: Source) -> dict:
+    """Of batches that are cut to several lengths: these with their share of the steps, and the share of padding among the images."""
+    if not source.lengths:
+        return {}
+    return {"lengths": {str(source.lengths[number]): share for number, share in source.shapes.items()}, "padded_share": source.padded_share}
+
+
+def counts(config, ready: timing.Ready, devices: jax.sharding.Mesh, found: dict) -> dict:
+    """Operations, traffic and memory against what the devices can do. Operations are those of a mean step, the others of the longest."""
+    source = ready.source
+    flops = [(cost.operations(config, source.fitted, source.take(number)), share) for number, share in source.shapes.items()]
+    flops = None if any(one is None for one, _ in flops) else devices.shape["run"] * sum(one * share for one, share in flops)
     traffic = cost.traffic(ready.compiled, devices.size)
     memory, memory_source = cost.memory(ready.compiled)
     on_cpu = found["platform"] == "cpu"

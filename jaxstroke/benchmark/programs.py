@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxstroke import models
-from jaxstroke.training import optimizer, step
+from jaxstroke.training import optimizer, rates, step
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,12 @@ def make_loss(model, devices, config):
 
 
 def make_gradient(model, devices, config):
-    """The same with the gradient of every parameter."""
+    """The same with the gradient of every parameter that is learned."""
 
     def one_run(state, fitted, batch):
         objective = step.make_objective(model, state, fitted, batch, config)
-        return jax.value_and_grad(objective, has_aux=True)(state["params"], state["stats"], first(batch))
+        learning = rates.learning(state["params"], config.optimizer)
+        return jax.value_and_grad(objective, has_aux=True)(learning, state["stats"], first(batch))
 
     return step.mapped(one_run, devices, in_specs=(step.RUN, step.RUN, step.ROWS), out_specs=step.RUN)
 

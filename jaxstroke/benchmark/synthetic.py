@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxstroke import config as settings
 from jaxstroke import outcomes
+from jaxstroke.benchmark.source import Source
 from jaxstroke.models import heads
 from jaxstroke.preprocess import clinical
 from jaxstroke.training import runs, step
@@ -16,15 +17,15 @@ from jaxstroke.training import runs, step
 INVENTED = ("a", "b")  # levels of a categorical column that takes them from its table
 
 
-def make(config, workdir, devices: jax.sharding.Mesh, rows: int):
-    """(numbers fitted on the batch's rows, `take(number) -> batch`): one batch for all steps, with the entries of `feed/resident.py`."""
+def make(config, workdir, devices: jax.sharding.Mesh, rows: int) -> Source:
+    """One batch for all steps, with the entries of `feed/resident.py`, and numbers fitted on its rows. Sequences are whole."""
     shape = (devices.shape["run"], 1, rows)
     draw = jax.jit(functools.partial(draw_batch, config, shape), out_shardings=jax.NamedSharding(devices, step.ROWS))
     batch = draw(jax.random.key(0))
     names = [name for name in batch if name.startswith(("clinical", "label"))]
     arrays = {name: np.asarray(batch[name])[0, 0] for name in names}
     everyone = runs.Run(0, 0, None, 0, np.arange(rows, dtype=np.int32), *[np.zeros(0, np.int32)] * 2)
-    return runs.fitted(everyone, schema(config), arrays, config), lambda number: batch
+    return Source(runs.fitted(everyone, schema(config), arrays, config), lambda number: batch)
 
 
 def schema(config) -> clinical.Schema:

@@ -19,6 +19,7 @@ def results(found: dict) -> str:
         "first step": found["step_s"] and f"{found['first_step_s']:.3g} s{since(found['start_to_first_step_s'])}",
         "step": found["step_s"] and step(found["step_s"], found["steps"]),
         "samples a second": found["step_s"] and f"{found['samples_per_s']:.4g}",
+        "lengths": lengths(found),
         "stages": ", ".join(f"{name} {1e3 * seconds:.4g} ms" for name, seconds in found["stages_s"].items() if seconds is not None),
         "wait for data": None if found["data_wait_share"] is None else f"{found['data_wait_share']:.1%} of the step",
         "operations": against(found, "flops_per_step", "GFLOP", "achieved_tflops", "TFLOP/s", "peak_tflops", "peak_tflops_source"),
@@ -45,6 +46,13 @@ def feed(found: dict) -> str:
 
 def cores(found: dict) -> str:
     return f" ({found['cores']} cores)" if found["platform"] == "cpu" else ""
+
+
+def lengths(found: dict) -> str | None:
+    if "lengths" not in found:
+        return None
+    each = ", ".join(f"{length} in {share:.0%} of the steps" for length, share in found["lengths"].items())
+    return f"{each}; {found['padded_share']:.0%} of the images computed are padding"
 
 
 def cached(was: bool) -> str:

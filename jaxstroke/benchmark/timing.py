@@ -11,22 +11,23 @@ from etils import epath
 
 from jaxstroke import compilations, restart
 from jaxstroke.benchmark import profile, programs
+from jaxstroke.benchmark.source import Source
 
 REPETITIONS = 5  # of a stage
 
 
 @dataclass(frozen=True)
 class Ready:
-    """What is timed: `advance(state, fitted, batch) -> state, outputs`, compiled, and what it is called with.
+    """What is timed: `advance(state, fitted, batch) -> state, outputs`, compiled for every shape of a batch, and what it is called with.
 
-    take: step number -> batch. lowering, compiling: seconds of either; cached: the program was read from the cache.
+    compiled: of the longest batch. lowering, compiling: seconds of either, of all; cached: every program was read from the cache.
     """
 
     advance: Callable
     compiled: jax.stages.Compiled
     made: programs.Programs
     fitted: dict
-    take: Callable
+    source: Source
     lowering: float
     compiling: float
     cached: bool
@@ -42,30 +43,39 @@ class Times:
     waits: list[float]
 
 
-def prepare(config, made: programs.Programs, state, fitted, take) -> Ready:
+def prepare(config, made: programs.Programs, state, fitted, source: Source) -> Ready:
     """Compile the step ahead of its first call. Where the program starts again after that, the seconds are those of the first time."""
-    batch, count = jax.block_until_ready(take(0)), compilations.count()
-    before = count.cached
-    began = time.perf_counter()
-    lowered = made.main.lower(state, fitted, batch)
-    between = time.perf_counter()
-    compiled = lowered.compile()
-    ended = time.perf_counter()
+    count = compilations.count()
+    before, lowering, compiling, compiled = count.cached, 0.0, 0.0, {}
+    for number in source.shapes:
+        batch = jax.block_until_ready(source.take(number))
+        began = time.perf_counter()
+        lowered = made.main.lower(state, fitted, batch)
+        between = time.perf_counter()
+        compiled[shape_of(batch)] = lowered.compile()
+        lowering, compiling = lowering + between - began, compiling + time.perf_counter() - between
     restart.after_compiling()
-    compiling = count.longest if count.restarted else ended - between
+    compiling = count.longest if count.restarted else compiling
 
     def advance(state, fitted, batch):
-        return (state, compiled(state, fitted, batch)) if config.benchmark.kind == "predict" else compiled(state, fitted, batch)
+        program = compiled[shape_of(batch)]
+        return (state, program(state, fitted, batch)) if config.benchmark.kind == "predict" else program(state, fitted, batch)
 
-    return Ready(advance, compiled, made, fitted, take, between - began, compiling, count.cached > before and not count.restarted)
+    cached = count.cached >= before + len(compiled) and not count.restarted
+    return Ready(advance, next(iter(compiled.values())), made, fitted, source, lowering, compiling, cached)
+
+
+def shape_of(batch: dict) -> tuple:
+    """What tells the batches apart that need a program of their own."""
+    return tuple(batch[name].shape for name in sorted(batch))
 
 
 def measure(ready: Ready, state, benchmark) -> tuple[dict, Times]:
     """The state after all steps, and their times: the first, the warm-up, then those that count."""
     steps, waits, first, age = [], [], 0.0, None
-    for number in range(1 + benchmark.warmup + benchmark.steps):
+    for number in range(1 + benchmark.warmup + ready.source.steps(benchmark.steps)):
         began = time.perf_counter()
-        batch = jax.block_until_ready(ready.take(number))
+        batch = jax.block_until_ready(ready.source.take(number))
         fed = time.perf_counter()
         state, _ = jax.block_until_ready(ready.advance(state, ready.fitted, batch))
         ended = time.perf_counter()
@@ -90,14 +100,14 @@ def process_age() -> float | None:
 def stages(config, ready: Ready, state, times: Times) -> tuple[dict, dict[str, float | None]]:
     """The state after a few more steps, and median seconds of forward, backward and update, and of the feed where there is one.
 
-    Forward, forward with backward, and the whole step take turns, so that another program's load falls on all alike; backward and update
-    are differences.
+    Of the longest batch. Forward, forward with backward, and the whole step take turns, so that another program's load falls on all alike;
+    backward and update are differences.
     """
     found = {"feed": statistics.median(times.waits)} if config.benchmark.source == "records" else {}
     if config.benchmark.kind == "predict":
         alone = [whole - wait for whole, wait in zip(times.steps, times.waits, strict=True)]
         return state, {"forward": statistics.median(alone), "backward": None, "update": None} | found
-    batch = ready.take(0)
+    batch = ready.source.take(ready.source.longest)
     inner = {name: stage.lower(state, ready.fitted, batch).compile() for name, stage in ready.made.stages.items()}
     seconds = {name: [] for name in (*inner, "step")}
     for _ in range(1 + REPETITIONS):
@@ -122,7 +132,7 @@ def trace(ready: Ready, state, folder: epath.Path) -> profile.Profile:
 
     def step():
         nonlocal state, number
-        state, outputs = ready.advance(state, ready.fitted, ready.take(number))
+        state, outputs = ready.advance(state, ready.fitted, ready.source.take(number))
         number += 1
         return state, outputs
 

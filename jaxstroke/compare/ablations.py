@@ -24,6 +24,8 @@ def ready(config):
         found[f"without_{name}"] = {"model.images": tuple(other for other in images if other != name)}
     if settings.clinical_names(config):
         found["only_clinical"] = {"model.name": "clinical_mlp", "model.fusion": "none", "model.fusion_column": "", "train.stages": "two"}
+        of_encoders = ("encoder_rate", "layer_decay")
+        found["only_clinical"] |= {f"optimizer.{name}": 1.0 for name in of_encoders if config.optimizer[name] != 1}
     return variants(found)
 
 

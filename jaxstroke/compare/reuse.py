@@ -93,5 +93,5 @@ def epochs(workdir: epath.Path) -> list[dict]:
 
 
 def parameters(ready: modes.Ready) -> int:
-    """Trainable numbers of one run's networks."""
+    """Parameters of one run's networks, a frozen encoder's among them."""
     return sum(leaf.size for leaf in jax.tree.leaves(ready.engine.abstract_variables()["params"]))

@@ -37,7 +37,7 @@ def draw(key: jax.Array, settings) -> dict[str, jax.Array]:
 
 
 def apply(x: jax.Array, numbers: dict[str, jax.Array], settings, skip: tuple[str, ...] = ()) -> jax.Array:
-    """`b s h w c -> b s h w c`. numbers: of `draw`, each with a leading `b`. skip: some of `check.AUGMENTATIONS`."""
+    """`b s h w c -> b s h w c`. numbers: of `draw`, each with a leading `b`. skip: some of `check_network.AUGMENTATIONS`."""
     if "flip" not in skip and settings.flip > 0:
         for place, axis in enumerate(FLIPS[settings.axes]):
             x = jnp.where(wide(numbers["flip"][:, place]) > 0, jnp.flip(x, axis), x)

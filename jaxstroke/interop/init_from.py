@@ -1,4 +1,4 @@
-"""`config.init_from`: the published PyTorch weights that every run begins from."""
+"""`config.init_from`: the PyTorch weights that every run begins from, of a published network or of an encoder alone."""
 
 import hashlib
 
@@ -6,7 +6,7 @@ from etils import epath
 
 from jaxstroke import workdir as work
 from jaxstroke.errors import InputError
-from jaxstroke.interop import torch_file, torch_weights
+from jaxstroke.interop import torch_file, torch_resnet, torch_weights
 from jaxstroke.training.begin import Begin
 
 # (config.model.name, config.model.encoder) -> a network of torch_weights.
@@ -26,16 +26,35 @@ def begin(config, workdir: epath.Path) -> Begin | None:
     if not source:
         return None
     network = PUBLISHED.get((config.model.name, config.model.encoder))
-    if network is None:
+    if network is None and config.model.encoder not in torch_resnet.NETWORKS:
         known = ", ".join(" on ".join(filter(None, pair)) for pair in PUBLISHED)
-        raise InputError(f"config.model.init_from = {source}: '{config.model.name}' has no published weights. Known: {known}.")
+        encoders = ", ".join(torch_resnet.NETWORKS)
+        raise InputError(
+            f"config.model.init_from = {source}: '{config.model.name}' has no published weights. Known: {known}; and by torchvision's "
+            f"names those of config.model.encoder = {encoders}."
+        )
     path, written = work.absolute(source), work.read(workdir)
     if not path.exists():
         if written is None:
             raise InputError(f"config.model.init_from = {source}: there is no such file")
-        return Begin(source, written["records"].get("init_from", ""), None)
+        return Begin(source, written["records"].get("init_from", ""), None, "" if network else "encoder")
     try:
-        variables = torch_weights.convert(network, torch_file.read(path))
+        tensors = torch_file.read(path)
+        made = of_network(network, tensors) if network else of_encoder(config, tensors)
     except (InputError, OSError) as error:
         raise InputError(f"config.model.init_from = {source}: {error}") from None
-    return Begin(source, hashlib.sha256(path.read_bytes()).hexdigest(), variables)
+    return Begin(source, hashlib.sha256(path.read_bytes()).hexdigest(), **made)
+
+
+def of_network(network: str, tensors: dict) -> dict:
+    """What `Begin` knows of a whole network's weights."""
+    return {"variables": torch_weights.convert(network, tensors)}
+
+
+def of_encoder(config, tensors: dict) -> dict:
+    """What `Begin` knows of an encoder's weights."""
+    variables, left = torch_resnet.convert(config.model.encoder, tensors)
+    remarks = [f"left out of config.model.init_from: {torch_weights.listed(list(left))}"] if left else []
+    if config.model.standardise == "none":
+        remarks.append("images go into the network as they are prepared; weights of ImageNet expect config.model.standardise = imagenet")
+    return {"variables": variables, "subtree": "encoder", "left_out": left, "remarks": tuple(remarks)}

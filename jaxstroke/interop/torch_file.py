@@ -20,7 +20,7 @@ from etils import epath
 from jaxstroke.errors import InputError
 
 SAVE_AGAIN = "in PyTorch, load it where you trust it and save the weights alone: torch.save(model.state_dict(), 'weights.pth')"
-WRAPPERS = ("state_dict", "model_state_dict")  # what training scripts call the weights in a larger checkpoint
+WRAPPERS = ("state_dict", "model_state_dict", "model")  # what training scripts call the weights in a larger checkpoint
 STORAGES = {
     "FloatStorage": np.dtype("float32"),
     "DoubleStorage": np.dtype("float64"),
@@ -72,8 +72,8 @@ class Tensor(NamedTuple):
 def read(path: epath.Path) -> dict[str, np.ndarray]:
     """The tensors of a `.pth` or `.pt` of torch.save, or of a `.safetensors`: {name: array}, read-only views, dtypes as stored.
 
-    A checkpoint that holds its weights under `state_dict` or `model_state_dict` is unwrapped, and the prefix `module.` of DataParallel is
-    cut off. Raises InputError for anything else, with the cure.
+    A checkpoint that holds its weights under one of `WRAPPERS` is unwrapped, and the prefix `module.` of DataParallel is cut off.
+    Raises InputError for anything else, with the cure.
     """
     data = path.read_bytes()
     if path.suffix == ".safetensors":

@@ -60,6 +60,12 @@ def convert(model_name: str, state_dict: dict[str, np.ndarray]) -> dict:
     tensors = {name: value for name, value in state_dict.items() if not name.endswith(IGNORED)}
     layers = list(NETWORKS[model_name](tensors))
     refuse_others(model_name, layers, tensors)
+    variables = laid_out(layers, tensors)
+    return with_flags(variables) if model_name == "tabular_dnn" else variables
+
+
+def laid_out(layers: list[Layer], tensors: dict[str, np.ndarray]) -> dict:
+    """`{"params", "batch_stats"}` of these layers."""
     variables = {"params": {}, "batch_stats": {}}
     for layer in layers:
         for name, (collection, own) in KINDS[layer.kind].items():
@@ -67,7 +73,7 @@ def convert(model_name: str, state_dict: dict[str, np.ndarray]) -> dict:
             for part in layer.ours:
                 place = place.setdefault(part, {})
             place[own] = arranged(tensors[f"{layer.theirs}.{name}"])
-    return with_flags(variables) if model_name == "tabular_dnn" else variables
+    return variables
 
 
 def arranged(value: np.ndarray) -> np.ndarray:

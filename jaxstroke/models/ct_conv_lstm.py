@@ -5,23 +5,27 @@ Public: a convolutional network on every image, a sequence model with memory, on
 kind of memory are config fields with the defaults of the published family; mean, maximum and attention are its controls.
 """
 
+import functools
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from jaxstroke import config as settings
-from jaxstroke.models import activation, encoders, heads, layers, sequence
+from jaxstroke.models import activation, encoders, heads, layers, sequence, standardise
 from jaxstroke.models.encoders import slices
 
 
 class ConvSequence(nn.Module):
     """See `jaxstroke.models.build` for what goes in and comes out. The features: `patient`, `b u`, what the sequence model keeps.
 
-    encoder: of single images by name, `n h w c -> maps`; None for convolutions of these widths.
+    encoder: of single images by name, `n h w c -> maps`; None for convolutions of these widths. standard: of `standardise.STANDARDS`.
     """
 
     image: str
     encoder: nn.Module | None
+    standard: str
     widths: tuple[int, ...]
     hidden: int
     dropout: tuple[float, float]
@@ -46,7 +50,7 @@ class ConvSequence(nn.Module):
     def maps(self, x: jax.Array, mask: jax.Array, weight: jax.Array | None, keys: jax.Array | None, train: bool) -> jax.Array:
         """`b s h w c -> b s h' w' f`: every image by the one encoder. Images that are not there do not move its norms' statistics."""
         b, s, *space = x.shape
-        flat = x.reshape(b * s, *space)
+        flat = standardise.standardised(x.reshape(b * s, *space), self.standard)
         if self.encoder is None:
             found = slices.SliceMaps(self.widths, self.form, self.dtype, name="encoder")(flat)
         else:
@@ -56,16 +60,34 @@ class ConvSequence(nn.Module):
         return found.reshape(b, s, *found.shape[1:])
 
 
-def build(config, dtype) -> ConvSequence:
+class Module(nn.Module):
+    """The network as the one module of a merge with clinical columns, made outside (`training/fusion.py`).
+
+    Its parameters lie under `image`. network: a `ConvSequence` but for its name.
+    """
+
+    image: str
+    network: Callable
+
+    @nn.compact
+    def __call__(self, batch: dict, fitted: dict, train: bool = False) -> dict:
+        outputs = self.network(name=self.image)(batch, fitted, train)
+        present = (batch[f"images_mask/{self.image}"].sum(-1) > 0).astype(jnp.float32)
+        return outputs | {"parts": {self.image: {"logits": outputs["logits"], "present": present}}}
+
+
+def build(config, dtype) -> ConvSequence | Module:
     encoder = None
     if config.model.encoder:
         encoder = encoders.make(
             config.model.encoder, dtype, form=config.device.convolution, norm=config.model.norm, axis="data", remat=config.model.remat,
-            dropout=config.model.dropout[0],
+            dropout=config.model.dropout[0], frozen=config.optimizer.encoder_rate == 0,
         )  # fmt: skip
-    return ConvSequence(
+    network = functools.partial(
+        ConvSequence,
         image=settings.image_names(config)[0],
         encoder=encoder,
+        standard=config.model.standardise,
         widths=tuple(config.model.widths),
         hidden=config.model.hidden,
         dropout=tuple(config.model.dropout),
@@ -74,3 +96,4 @@ def build(config, dtype) -> ConvSequence:
         form=config.device.convolution,
         dtype=dtype,
     )
+    return network() if config.model.fusion == "none" else Module(settings.image_names(config)[0], network)

@@ -52,5 +52,6 @@ def build(config, dtype) -> MultiTask:
         remat=config.model.remat,
         dropout=config.model.dropout[0],
         widths=tuple(config.model.widths),
+        frozen=config.optimizer.encoder_rate == 0,
     )
     return MultiTask(settings.image_names(config)[0], encoder, heads.sizes(config), encoders.ENCODERS[config.model.encoder].heads)

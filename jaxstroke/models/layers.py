@@ -3,6 +3,8 @@
 Nothing here names a mesh axis. Carries are made with `zeros_like`, which keeps an array's sharding type inside shard_map.
 """
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -101,18 +103,23 @@ class ConvPool(nn.Module):
     """Convolution 3 x 3, ReLU, 2 x 2 maximum: `n h w i -> n h/2 w/2 width`, in the form that suits the platform or is asked for.
 
     Bias and ReLU follow the maximum: both keep its order, and are a quarter of the work there.
+    norm: in place of the bias, also of the maxima; it is called with the mask `n` of real images and whether it trains.
     """
 
     width: int
     form: str = "auto"
     dtype: jnp.dtype = jnp.float32
+    norm: Callable | None = None
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
+    def __call__(self, x: jax.Array, mask: jax.Array | None = None, train: bool = False) -> jax.Array:
         kernel = self.param("kernel", nn.initializers.he_normal(), (3, 3, x.shape[-1], self.width))
-        bias = self.param("bias", nn.initializers.zeros, (self.width,))
         form = CONV_POOL.get(convolution.chosen(self.form, x), conv_pool_native)
-        return activation.relu(form(x.astype(self.dtype), kernel.astype(self.dtype)) + bias.astype(self.dtype))
+        x = form(x.astype(self.dtype), kernel.astype(self.dtype))
+        if self.norm is not None:
+            return activation.relu(self.norm(name="norm")(x, mask, train))
+        bias = self.param("bias", nn.initializers.zeros, (self.width,))
+        return activation.relu(x + bias.astype(self.dtype))
 
 
 def dropout(x: jax.Array, rate: float, keys: jax.Array | None, site: int) -> jax.Array:

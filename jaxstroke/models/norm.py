@@ -39,10 +39,12 @@ class BatchNorm(nn.Module):
     """Batch normalisation over valid rows: `n ... c -> n ... c`.
 
     Running statistics as PyTorch keeps them: momentum 0.9 here is its 0.1, and the running variance is the unbiased one. A step without a
-    valid row leaves them alone. axis: the mesh axis that shares the batch; it is used in training only.
+    valid row leaves them alone. axis: the mesh axis that shares the batch; it is used in training only. frozen: training is as evaluation,
+    by the running statistics, which stay.
     """
 
     axis: str | None = None
+    frozen: bool = False
     momentum: float = 0.9
     epsilon: float = 1e-5
     dtype: jnp.dtype = jnp.float32
@@ -55,7 +57,7 @@ class BatchNorm(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, channels)
         running_mean = self.variable("batch_stats", "mean", jnp.zeros, channels)
         running_var = self.variable("batch_stats", "var", jnp.ones, channels)
-        if not train:
+        if self.frozen or not train:
             mean, variance = running_mean.value, running_var.value
         else:
             mean, variance, count = moments(x, mask, self.axis) if known is None else known

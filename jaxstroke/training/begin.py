@@ -1,12 +1,18 @@
 """Where a run's variables come from when it begins, if not from chance."""
 
+import dataclasses
 from dataclasses import dataclass
 
 import jax
 
 from jaxstroke.errors import InputError
+from jaxstroke.training import subtrees
 
 NAMED = 6  # tensors named in a message
+CURES = {  # by the subtree that is begun from a file, "" = the whole network
+    "": "The tasks in config.loss must be those of the weights, with as many cut-offs; a clinical network must see as many columns",
+    "encoder": "config.model.encoder must be that of the weights, config.model.norm = batch, and the image's channels theirs or 1",
+}
 
 
 @dataclass(frozen=True)
@@ -14,11 +20,16 @@ class Begin:
     """Variables that every run begins from. source: the file, as `config.model.init_from` names it. digest: its sha256.
 
     variables: `{"params", "batch_stats"}` in numpy, float32; None where the file is gone, which does no harm once every run has begun.
+    subtree: the name of the part of the network that they are of, wherever it lies and as often as it is there; the rest of a run is
+    random by its own seed. "" = of the whole network. left_out: the file's tensors that nothing takes. remarks: for whoever trains.
     """
 
     source: str
     digest: str
     variables: dict | None
+    subtree: str = ""
+    left_out: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
 
     def ready(self) -> dict:
         """The variables, or InputError where the file is gone."""
@@ -26,11 +37,31 @@ class Begin:
             raise InputError(f"config.model.init_from = {self.source} is gone, and a run has not begun: put the file back")
         return self.variables
 
-    def check(self, like: dict):
-        """Raise InputError naming the tensors that are not those of the network. like: its abstract `{"params", "batch_stats"}`."""
+    def onto(self, like: dict) -> "Begin":
+        """The same with its variables where the network has them; InputError naming the tensors that are not those of the network.
+
+        like: the network's abstract `{"params", "batch_stats"}`.
+        """
         if self.variables is None:
-            return
-        found, wanted = shapes(self.variables), shapes(like)
+            return self
+        if not self.subtree:
+            self.check(self.variables, like)
+            return self
+        places = subtrees.places(like["params"], self.subtree)
+        if not places:
+            raise InputError(f"config.model.init_from = {self.source} is of an {self.subtree}, and the network has none")
+        found = {"params": {}, "batch_stats": {}}
+        for place in places:
+            wanted = {kind: subtrees.at(like[kind], place) for kind in found}
+            variables = for_grey(self.variables, wanted)
+            self.check(variables, wanted, place)
+            for kind, tree in found.items():
+                subtrees.put(tree, place, variables[kind])
+        return dataclasses.replace(self, variables=found)
+
+    def check(self, variables: dict, like: dict, place: tuple[str, ...] = ()):
+        """Raise InputError naming the tensors that are not those wanted at a place in the network."""
+        found, wanted = shapes(variables, place), shapes(like, place)
         wrong = [f"{name} is missing" for name in wanted.keys() - found.keys()]
         wrong += [f"{name} is not in the network" for name in found.keys() - wanted.keys()]
         both = found.keys() & wanted.keys()
@@ -38,13 +69,36 @@ class Begin:
         if wrong:
             more = f", and {len(wrong) - NAMED} more" * (len(wrong) > NAMED)
             raise InputError(
-                f"config.model.init_from = {self.source} does not fit the network: {'; '.join(sorted(wrong)[:NAMED])}{more}. The tasks in "
-                "config.loss must be those of the weights, with as many cut-offs; a clinical network must see as many columns"
+                f"config.model.init_from = {self.source} does not fit the network: {'; '.join(sorted(wrong)[:NAMED])}{more}. "
+                f"{CURES[self.subtree]}"
             )
 
+    def told(self) -> dict:
+        """What `run.json` says of it, as json."""
+        tensors = len(jax.tree.leaves(self.ready()))
+        return {
+            "file": self.source, "sha256": self.digest, "part": self.subtree or "network", "tensors": tensors,
+            "left_out": list(self.left_out), "remarks": list(self.remarks),
+        }  # fmt: skip
 
-def shapes(variables: dict) -> dict[str, tuple[int, ...]]:
-    """{"heads/age/kernel": shape} over all collections; running statistics have names of their own."""
+
+def for_grey(variables: dict, like: dict) -> dict:
+    """The variables, a kernel over the three colours of a picture summed where the network's is over one channel.
+
+    A grey image then gives what it would give in place of each of the three.
+    """
+
+    def one(path, value):
+        wanted = getattr(subtrees.at(like, tuple(key.key for key in path)), "shape", None)
+        grey = value.ndim > 2 and value.shape[-2] == 3 and wanted == (*value.shape[:-2], 1, value.shape[-1])
+        return value.sum(-2, keepdims=True) if grey else value
+
+    return jax.tree_util.tree_map_with_path(one, variables)
+
+
+def shapes(variables: dict, place: tuple[str, ...] = ()) -> dict[str, tuple[int, ...]]:
+    """{"heads/age/kernel": shape} over all collections; running statistics have names of their own. place: what lies above them."""
     return {
-        "/".join(str(key.key) for key in path[1:]): leaf.shape for path, leaf in jax.tree_util.tree_flatten_with_path(variables)[0]
+        "/".join((*place, *(str(key.key) for key in path[1:]))): leaf.shape
+        for path, leaf in jax.tree_util.tree_flatten_with_path(variables)[0]
     }

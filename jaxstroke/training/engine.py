@@ -9,7 +9,7 @@ from etils import epath
 
 from jaxstroke import hosts, models
 from jaxstroke.feed import buckets, plan, resident, stream
-from jaxstroke.training import checkpoint, mesh, optimizer, published, step
+from jaxstroke.training import checkpoint, mesh, optimizer, published, rates, step
 from jaxstroke.training.begin import Begin
 
 
@@ -85,10 +85,9 @@ def build(config, arrays: dict[str, np.ndarray], fitted_example: dict[str, np.nd
     example = feed.example(rows, zeros, zeros)
     example = {name: np.zeros(x.shape[2:], x.dtype) for name, x in example.items() if name != "key"}
     initial = step.make_initial(model, transform, example, fitted_example, config.optimizer.schedule)
-    outputs = jax.eval_shape(lambda: model.init_with_output(jax.random.key(0), example, fitted_example, train=False)[0])
-    if begin is not None:
-        state = jax.eval_shape(initial, 0)
-        begin.check({"params": state["params"], "batch_stats": state["stats"]})
+    outputs, variables = jax.eval_shape(lambda: model.init_with_output(jax.random.key(0), example, fitted_example, train=False))
+    rates.check(variables["params"], config.optimizer)
+    begin = begin and begin.onto({"batch_stats": {}} | variables)
     return Engine(
         mesh=devices,
         feed=feed,

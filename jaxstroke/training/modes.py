@@ -71,7 +71,8 @@ def make_ready(config, workdir: epath.Path, begin: Begin | None = None, names: t
     engine = engines.build(config, loaded.arrays, numbers[todo[0].id], loaded.stored, begin)
     if hosts.first():
         summary.write(config, cohort, loaded, drift.inputs(config, loaded, prepared), workdir)
-        work.write(workdir, config, [str(device) for device in jax.devices()], hashes)
+        began = {} if begin is None or begin.variables is None else {"init_from": begin.told()}
+        work.write(workdir, config, [str(device) for device in jax.devices()], hashes, began)
     return Ready(loaded, prepared, todo, numbers, engine)
 
 
@@ -121,7 +122,12 @@ def train_networks(config, workdir: epath.Path, ready: Ready, stop):
     begin = ready.engine.begin
     logger.info("%d patients, %d runs on %s", len(ready.loaded.units), len(ready.todo), jax.devices()[0].device_kind)
     if begin is not None:
-        logger.warning("every run begins from %s: it must not have been trained on patients of this cohort", begin.source)
+        what = f"the {begin.subtree} of every run" if begin.subtree else "every run"
+        logger.warning("%s begins from %s: it must not have been trained on patients of this cohort", what, begin.source)
+        for remark in begin.remarks:
+            logger.info("%s", remark)
+    if config.optimizer.encoder_rate == 0 and begin is None:
+        logger.warning("config.optimizer.encoder_rate = 0 freezes an encoder that nothing has trained: set config.model.init_from")
     stop.training = True
     loop.train(ready.engine, config, ready.todo, ready.numbers, ready.loaded.arrays, workdir, hosts.Together(stop))
     stop.training = False

@@ -7,10 +7,12 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxstroke.training import rates
+
 
 def make(settings) -> optax.GradientTransformation:
-    """Gradients to directions of unit learning rate. settings: `config.optimizer`."""
-    return optax.chain(clip_by_part(settings.clip), DIRECTIONS[settings.name](settings))
+    """Gradients to directions of unit learning rate. settings: `config.optimizer`. A frozen encoder has neither; see `rates.by_place`."""
+    return rates.by_place(optax.chain(clip_by_part(settings.clip), DIRECTIONS[settings.name](settings)), settings)
 
 
 def adamw(settings) -> optax.GradientTransformation:

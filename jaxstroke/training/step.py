@@ -12,7 +12,7 @@ import numpy as np
 from jax.sharding import PartitionSpec as P
 
 from jaxstroke import hosts
-from jaxstroke.training import losses, optimizer, published
+from jaxstroke.training import losses, optimizer, published, rates, subtrees
 
 RUN, ROWS = P("run"), P("run", None, "data")
 
@@ -20,14 +20,14 @@ RUN, ROWS = P("run"), P("run", None, "data")
 def make_initial(model, transform, example: dict, fitted: dict, schedule: str = "constant"):
     """A jitted `initial(seed, begin=None) -> state` of one run, without the run axis. example, fitted: of one run, any number of rows.
 
-    begin: variables to begin from, instead of random ones of the seed.
+    begin: variables to begin from, all or part of the network's; the others are random ones of the seed.
     The state: `params`, `stats` (running statistics, {} without), `opt`, `step`, `best` (params and stats of every part's best epoch),
     and with that schedule `plateau`.
     """
 
     @jax.jit
     def initial(seed, begin=None):
-        variables = model.init(jax.random.key(seed), example, fitted, train=False) if begin is None else begin
+        variables = subtrees.replaced(model.init(jax.random.key(seed), example, fitted, train=False), begin or {})
         params, stats = variables["params"], variables.get("batch_stats", {})
         best = jax.tree.map(jnp.copy, {"params": params, "stats": stats})
         state = {"params": params, "stats": stats, "opt": transform.init(params), "step": jnp.zeros((), jnp.int32), "best": best}
@@ -45,7 +45,7 @@ def make_train_step(model, transform, mesh, config):
 
     def one_run(state, fitted, batch):
         objective = make_objective(model, state, fitted, batch, config)
-        gradients, stats, sums = accumulated(objective, state["params"], state["stats"], batch)
+        gradients, stats, sums = accumulated(objective, rates.learning(state["params"], config.optimizer), state["stats"], batch)
 
         def updated(old):
             directions, opt = transform.update(gradients, old["opt"], old["params"])
@@ -54,7 +54,8 @@ def make_train_step(model, transform, mesh, config):
             if "plateau" in old:
                 rate = rate * old["plateau"]["scale"]
                 new["plateau"] = published.plateau(config, old["plateau"], sums)
-            return new | {"params": jax.tree.map(lambda p, d: p - rate * d, old["params"], directions)}
+            moved = jax.tree.map(lambda p, d: p - rate * d, rates.learning(old["params"], config.optimizer), directions)
+            return new | {"params": subtrees.replaced(old["params"], moved)}
 
         any_valid = jax.lax.psum(batch["weight"].sum(), "data") > 0
         moving = {name: part for name, part in state.items() if name != "best"}
@@ -77,7 +78,8 @@ def only_if(condition, function, state):
 def make_objective(model, state, fitted, batch, config):
     """`objective(params, stats, micro) -> loss, (stats, sums)` of one run: a micro-batch's share of the loss of the whole `batch`.
 
-    sums: {"<part>/<task>": (numerator, denominator)} over all devices. Inside shard_map only.
+    params: all of the state's or those that are learned; the others are the state's. sums: {"<part>/<task>": (numerator, denominator)}
+    over all devices. Inside shard_map only.
     """
     joint = config.train.stages == "joint"
     # A single micro-batch counts its own denominators.
@@ -85,7 +87,7 @@ def make_objective(model, state, fitted, batch, config):
     totals = None if own else micro_totals(model, state, fitted, batch, config.loss, joint)
 
     def objective(params, stats, micro):
-        variables = {"params": params} | ({"batch_stats": stats} if stats else {})
+        variables = {"params": subtrees.replaced(state["params"], params)} | ({"batch_stats": stats} if stats else {})
         outputs, new = model.apply(variables, micro, fitted, train=True, mutable=["batch_stats"])
         sums = jax.lax.psum(losses.terms(outputs, micro, fitted, config.loss, joint), "data")
         counted = totals or {name: published.share(config) * denominator for name, (_, denominator) in sums.items()}

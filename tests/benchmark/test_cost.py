@@ -61,3 +61,19 @@ def test_stages_are_parts_of_the_step(config_file):
     np.testing.assert_allclose(value, loss, rtol=1e-5)
     for a, b, g in zip(*map(jax.tree.leaves, (before, after["params"], gradient)), strict=True):
         np.testing.assert_allclose(b, a - 0.5 * g, rtol=1e-5, atol=1e-7)
+
+
+def test_nothing_is_computed_backwards_through_a_frozen_encoder(sequence_file):
+    """Of a step that is nearly all encoder a third is left, the forward pass."""
+    config = sequence_file.get_config("smoke")
+    with config.unlocked():
+        config.model.encoder, config.device.data, config.train.batch_size = "resnet18_2d", 1, 2
+        config.images.images.shape = (2, 32, 32)
+    devices, found = mesh.make(config.device), []
+    for rate in (1.0, 0.0):
+        with config.unlocked():
+            config.optimizer.encoder_rate = rate
+        fitted, take = synthetic.make(config, None, devices, config.train.batch_size)
+        found.append(cost.operations(config, fitted, take(0)))
+    whole, frozen = found
+    assert 0.2 * whole < frozen < 0.37 * whole

@@ -38,6 +38,14 @@ def test_a_config_without_variants_has_the_ablations_of_what_it_sees(config_file
     assert found["without_dwi"].model.images == ("adc",) and found["without_dwi"].model.fusion == "poe"
 
 
+def test_the_variant_of_columns_alone_has_no_rate_of_an_encoder(config_file):
+    config = config_json.copied(config_file.get_config("own"))
+    with config.unlocked():
+        config.optimizer.encoder_rate = 0.1
+    found = variants.configs(config)
+    assert found["only_clinical"].optimizer.encoder_rate == 1 and found["only_dwi"].optimizer.encoder_rate == 0.1
+
+
 def test_of_one_module_nothing_is_left_out(config_file):
     config = config_json.copied(config_file.get_config("own"))
     with config.unlocked():

@@ -1,6 +1,7 @@
-"""The PyTorch networks are those of the comparison with peers: its folder of scripts is searched too."""
+"""The PyTorch networks are those of the comparison with peers: its folder of scripts is searched too, and this one."""
 
 import pathlib
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / "peers"))
+HERE = pathlib.Path(__file__).resolve().parent
+sys.path[:0] = [str(HERE), str(HERE.parent / "peers")]

@@ -54,3 +54,14 @@ def test_parameters_of_the_paper(sequence_file):
     convolutions = 9 * (1 * 32 + 32 * 64 + 64 * 128 + 128 * 128) + 32 + 64 + 128 + 128
     rest = 128 * 128 + 128 + 128 * 512 + 512 + 128 * 512 + 128 + 1
     assert sum(leaf.size for leaf in jax.tree.leaves(shapes)) == convolutions + rest
+
+
+def test_a_merge_leaves_the_network_as_it_is(sequence_file):
+    """Merged with clinical columns, its parameters lie under the image's name, its logits are the same, who has no image is absent."""
+    module, variables, batch = made(sequence_file, "lstm")
+    config = copied(sequence_file.get_config("smoke"))
+    config.model.fusion, config.model.sequence = "stacked", "lstm"
+    merged = models.build(config).apply({"params": {"images": variables["params"]}}, batch, {}, train=False)
+    np.testing.assert_array_equal(merged["logits"]["diagnosis"], module.apply(variables, batch, {}, train=False)["logits"]["diagnosis"])
+    np.testing.assert_array_equal(merged["parts"]["images"]["present"], [1, 1, 0])
+    np.testing.assert_array_equal(merged["parts"]["images"]["logits"]["diagnosis"], merged["logits"]["diagnosis"])

@@ -10,10 +10,10 @@ import pytest
 from jax.sharding import AxisType
 from jax.sharding import PartitionSpec as P
 
-from jaxstroke import check
+from jaxstroke import check_network
 from jaxstroke.errors import InputError
 from jaxstroke.models import encoders, layers, norm
-from jaxstroke.models.encoders import densenet, perez, resnet, vit
+from jaxstroke.models.encoders import densenet, perez, resnet, slices, vit
 
 ROWS, DEVICES = 16, 8
 ABSENT = (6, 7, 13)  # of 16 rows; on 8 devices the fourth then has no valid row
@@ -35,6 +35,10 @@ def transformer(parts: encoders.Parts):
     )
 
 
+def plain(parts: encoders.Parts):
+    return slices.Plain((4, 8), parts.conv_pool, parts.norm, parts.dtype)
+
+
 def dense(parts: encoders.Parts):
     return densenet.DenseNet(4, (2, 2), 8, 2, parts.dropout, parts.conv, parts.norm, parts.remat, parts.dtype)
 
@@ -50,6 +54,7 @@ DENSENET = ["stem", "block1", "transition1", "block2", "norm5", "pooled"]
 SMALL = {
     "densenet_3d": (dense, (8, 9, 8), 1, DENSENET),
     "perez_3d": (baseline, (38, 38, 39), 1, PEREZ),
+    "plain_2d": (plain, (12, 16), 3, ["stage1", "stage2", "pooled"]),
     "resnet_2d": (residual, (12, 16), 3, RESNET),
     "resnet_3d": (residual, (8, 9, 8), 1, RESNET),
     "resnet_small_3d": (residual_small, (8, 9, 8), 1, RESNET),
@@ -62,8 +67,9 @@ def small(name, axis=None, remat=False, dtype="float32", dropout=0.2, normalise=
     build, space, _, _ = SMALL[name]
     dtype = jnp.dtype(dtype)
     conv = functools.partial(layers.Conv, dtype=dtype)
+    conv_pool = functools.partial(encoders.remade(layers.ConvPool, remat), dtype=dtype)
     shared = {"axis": axis} if normalise is norm.BatchNorm else {"groups": 2}
-    return build(encoders.Parts(len(space), conv, functools.partial(normalise, dtype=dtype, **shared), remat, dtype, dropout))
+    return build(encoders.Parts(len(space), conv, conv_pool, functools.partial(normalise, dtype=dtype, **shared), remat, dtype, dropout))
 
 
 def inputs(name):
@@ -220,6 +226,7 @@ def test_zero_last_makes_every_block_begin_as_its_shortcut(bottleneck):
 COUNTS = {
     "densenet121_3d": 11_242_624,
     "perez_3d": 291_217 - 129,
+    "plain_2d": 9 * (16 + 16 * 32 + 32 * 64 + 64 * 128) + 2 * (16 + 32 + 64 + 128),
     "resnet_small_3d": 897_360,
     "resnet18_2d": 11_170_240,
     "resnet18_3d": 33_160_000,
@@ -240,7 +247,9 @@ def test_published_sizes_by_shape_alone(name):
             assert count == transformer_size(width, depth, channels * 16 ** encoders.ENCODERS[name].dims) and pooled == (2, width)
         else:
             dims = encoders.ENCODERS[name].dims
-            assert count == COUNTS[name] + (channels - 1) * (16 * 3**dims if name in ("perez_3d", "resnet_small_3d") else 64 * 7**dims)
+            assert count == COUNTS[name] + (channels - 1) * (
+                16 * 3**dims if name in ("perez_3d", "plain_2d", "resnet_small_3d") else 64 * 7**dims
+            )
             assert pooled == (2, {"d": 1024, "p": 128, "_": 128, "1": 512, "5": 2048}[name.removeprefix("resnet")[0]])
 
 
@@ -288,7 +297,7 @@ def test_sincos_places_are_distinct_and_those_of_the_formula():
 def test_an_image_that_does_not_fit_is_refused_by_the_encoder_and_by_the_check(name, shape, words):
     with pytest.raises(ValueError):
         shapes(encoders.make(name, jnp.dtype("float32")), shape, 1)
-    assert words in check.ENCODER_INPUTS[name].refusal(shape)
+    assert words in check_network.ENCODER_INPUTS[name].refusal(shape)
 
 
 def test_unknown_names_are_told_the_nearest():
@@ -303,6 +312,19 @@ def test_unknown_names_are_told_the_nearest():
 def test_what_is_asked_for_reaches_the_encoder():
     module = encoders.make("resnet18_3d", jnp.dtype("bfloat16"), form="native", norm="batch", axis=None, remat=True)
     assert module.conv.keywords == {"form": "native", "dtype": jnp.dtype("bfloat16")} and module.remat
-    assert module.norm.func is norm.BatchNorm and module.norm.keywords == {"axis": None, "dtype": jnp.dtype("bfloat16")}
+    assert module.norm.func is norm.BatchNorm and module.norm.keywords == {"axis": None, "frozen": False, "dtype": jnp.dtype("bfloat16")}
     assert encoders.make("resnet18_3d", jnp.dtype("float32"), norm="group").norm.func is norm.GroupNorm
     assert encoders.make("vit_s_2d", jnp.dtype("float32"), dropout=0.3).dropout == 0.3
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_frozen_encoder_trains_as_it_is_evaluated(name, monkeypatch):
+    """Without dropout, by the running statistics, which stay."""
+    build, space, _, _ = SMALL[name]
+    monkeypatch.setitem(encoders.ENCODERS, "small", encoders.Encoder(check_network.Takes("small", len(space), 8), build))
+    module = encoders.make("small", jnp.dtype("float32"), axis=None, dropout=0.5, frozen=True)
+    (x, keys), variables = inputs(name), variables_of(name)
+    found, new = jax.jit(lambda x: module.apply(variables, x, MASK, keys, True, mutable=["batch_stats"]))(x)
+    plain = jax.jit(lambda x: small(name).apply(variables, x))(x)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5), found, plain)
+    jax.tree.map(np.testing.assert_array_equal, new.get("batch_stats", {}), variables.get("batch_stats", {}))

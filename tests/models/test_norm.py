@@ -123,3 +123,14 @@ def test_group_norm_equals_pytorch_and_sees_its_own_row_only():
     np.testing.assert_allclose(net.apply(variables, x[:1]), y[:1], atol=1e-6)
     with pytest.raises(ValueError, match="8 channels do not divide into 3"):
         norm.GroupNorm(groups=3).init(jax.random.key(0), x)
+
+
+def test_frozen_training_is_evaluation():
+    """By the running statistics, which stay, whatever the rows; the gradient of the input is that of a fixed map."""
+    x, mask, g, params, stats = problem()
+    y, new = train(norm.BatchNorm(frozen=True), params, stats, x, mask)
+    variables = {"params": params, "batch_stats": stats}
+    np.testing.assert_array_equal(y, norm.BatchNorm().apply(variables, x))
+    jax.tree.map(np.testing.assert_array_equal, new, stats)
+    slope = jax.grad(lambda x: (train(norm.BatchNorm(frozen=True), params, stats, x, mask)[0] * g).sum())(x)
+    np.testing.assert_allclose(slope, g * params["scale"] / jnp.sqrt(stats["var"] + 1e-5), rtol=1e-5)

@@ -38,8 +38,11 @@ def losses(folder):
     return sorted((line["run"], line["epoch"], *line["val_loss"].values(), *line["train_loss"].values()) for line in lines(folder))
 
 
-def test_stopped_and_resumed_is_bit_identical(config, arrays, todo, numbers, tmp_path, caplog):
+@pytest.mark.parametrize("encoder_rate", [1.0, 0.0])
+def test_stopped_and_resumed_is_bit_identical(config, arrays, todo, numbers, tmp_path, caplog, encoder_rate):
     """Stopped twice, once within an epoch and once within the second run."""
+    with config.unlocked():
+        config.optimizer.encoder_rate = encoder_rate
     plain, engine = train(config, arrays, todo, numbers, tmp_path / "plain")
     for questions in (2, 9):
         with pytest.raises(loop.Stopped):

@@ -11,22 +11,25 @@ from dataclasses import dataclass
 import flax.linen as nn
 import jax.numpy as jnp
 
-from jaxstroke.check import ENCODER_INPUTS, Takes
+from jaxstroke.check_network import ENCODER_INPUTS, Takes
 from jaxstroke.errors import InputError, nearest
 from jaxstroke.models import layers
 from jaxstroke.models import norm as norms
-from jaxstroke.models.encoders import densenet, perez, resnet, vit
+from jaxstroke.models.encoders import densenet, perez, resnet, slices, vit
 
 
 @dataclass(frozen=True)
 class Parts:
-    """What every encoder is made of. dims: spatial axes. conv, norm: `layers.Conv` and a norm, partially applied. dropout: a rate.
+    """What every encoder is made of. dims: spatial axes. dropout: a rate.
+
+    conv, conv_pool, norm: `layers.Conv`, `layers.ConvPool` and a norm, partially applied.
 
     widths: channels of the stages, where an encoder's name does not say them.
     """
 
     dims: int
     conv: Callable
+    conv_pool: Callable
     norm: Callable
     remat: bool
     dtype: jnp.dtype
@@ -54,6 +57,10 @@ def densenet121(parts: Parts) -> nn.Module:
 
 def perez_3d(parts: Parts) -> nn.Module:
     return perez.Perez(dropout=parts.dropout, conv=parts.conv, norm=parts.norm, remat=parts.remat)
+
+
+def plain(parts: Parts) -> nn.Module:
+    return slices.Plain(parts.widths, parts.conv_pool, parts.norm, parts.dtype)
 
 
 def resnet_small(parts: Parts) -> nn.Module:
@@ -86,6 +93,7 @@ ENCODERS = {
     name: Encoder(ENCODER_INPUTS[name], build)
     for name, build in {
         "densenet121_3d": densenet121,
+        "plain_2d": plain,
         "resnet_small_3d": resnet_small,
         "resnet18_2d": resnet18,
         "resnet18_3d": resnet18,
@@ -110,27 +118,35 @@ def make(
     remat: bool = False,
     dropout: float = 0.0,
     widths: tuple[int, ...] = (16, 32, 64, 128),
+    frozen: bool = False,
 ) -> nn.Module:
     """The encoder of this name.
 
     form: of the convolutions, see `convolution.conv`. norm: batch or group; a transformer has layer normalisation whatever it says.
     axis: the mesh axis that shares a batch's rows, for batch normalisation in training; None outside shard_map. remat: compute each block
     again in the backward pass. dropout: of whole channels in a DenseNet and in Perez's network, of transformers; a ResNet has none.
-    widths: channels of the stages of `resnet_small_3d`; the others' are those published.
+    widths: channels of the stages of `plain_2d` and `resnet_small_3d`; the others' are those published. frozen: in training as in
+    evaluation, without dropout and by the running statistics, as of a backbone whose weights do not change (`optimizer.encoder_rate` of 0).
     Unknown names raise InputError.
     """
     for key, value, known in (("encoder", name, ENCODERS), ("norm", norm, NORMS)):
         if value not in known:
             raise InputError(f"config.model.{key} = '{value}' is unknown.{nearest(value, known)}")
-    shared = {"axis": axis} if norm == "batch" else {}
+    shared = {"axis": axis, "frozen": frozen} if norm == "batch" else {}
     encoder = ENCODERS[name]
     parts = Parts(
         dims=encoder.dims,
         conv=functools.partial(layers.Conv, form=form, dtype=dtype),
+        conv_pool=functools.partial(remade(layers.ConvPool, remat), form=form, dtype=dtype),
         norm=functools.partial(NORMS[norm], dtype=dtype, **shared),
         remat=remat,
         dtype=dtype,
-        dropout=dropout,
+        dropout=0.0 if frozen else dropout,
         widths=widths,
     )
     return encoder.build(parts)
+
+
+def remade(layer: Callable, remat: bool) -> Callable:
+    """A layer called with (x, mask, train), which computes its activations again in the backward pass where that is asked for."""
+    return nn.remat(layer, static_argnums=(3,)) if remat else layer

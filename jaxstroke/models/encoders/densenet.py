@@ -10,7 +10,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxstroke.check import Takes
+from jaxstroke.check_network import Takes
 from jaxstroke.models import activation, layers, norm, pooling
 
 
@@ -94,7 +94,7 @@ class DenseNet(nn.Module):
     def known(self, x, mask, train):
         """Statistics of a new map, for every layer after it; None where they are not needed."""
         rule = self.norm(parent=None)
-        return norm.moments(x, mask, rule.axis) if train and isinstance(rule, norm.BatchNorm) else None
+        return norm.moments(x, mask, rule.axis) if train and isinstance(rule, norm.BatchNorm) and not rule.frozen else None
 
 
 def joined(known: list) -> tuple | None:

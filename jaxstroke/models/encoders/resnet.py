@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxstroke.check import Takes
+from jaxstroke.check_network import Takes
 from jaxstroke.models import activation, pooling
 
 HE = nn.initializers.variance_scaling(2.0, "fan_out", "normal")

@@ -5,7 +5,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxstroke.check import Takes
+from jaxstroke.check_network import Takes
 from jaxstroke.models import layers
 
 EPSILON = 1e-6
