@@ -11,7 +11,12 @@ Published: that it can be done; data, network and figures are not public. Defaul
 | soop_views | SOOP's painted FLAIR slices, three a patient, mRS > 2     | not measured yet                         |
 | smoke      | synthetic slices, tiny                                    | runs, no more                            |
 
-A table has the columns patient_id, images (a folder, or files joined by `|`) and diagnosis (0 or 1).
+A table has the columns patient_id, images (a folder, or files joined by `|`) and diagnosis (0 or 1). One of several classes instead:
+
+    --config.cohort.outcomes.diagnosis="('diagnosis','classes',('normal','infarct','bleeding'))" --config.loss.diagnosis.kind=classes
+
+Several at once, in cells such as `infarct|bleeding`, are a binary task each, by a rule `("diagnoses", "contains", "bleeding")` in a config
+of your own: see docs/own_cohort.md.
 `model.sequence` is `lstm`, `gru`, `convlstm`, or a control that knows no order: `attention`, `mean` (of per-image log-odds), `max`.
 `--mode compare` sets them side by side.
 """

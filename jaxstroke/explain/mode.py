@@ -123,6 +123,7 @@ class Tools:
 def make_tools(config, asked: Asked, like) -> Tools:
     """Every method for every head and image. like: shapes of a network's variables."""
     model = maps.Merged(build(config)) if config.train.stages == "joint" else build(config)
+    model = maps.Classes(model, choice.class_heads(config))
     batch = patient.batch_of(asked.engine, next(iter(asked.networks)))
     fitted = next(iter(asked.numbers.values()))
     shapes = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
