@@ -10,8 +10,9 @@ z_size is of the lesion's area on the image that shows most of it, as drawn in w
     lesion: 60 %;  radius = 10 mm exp(0.35 N(0, 1)), 3.5 to 26 mm;  z_size = log(sqrt(area / pi) / 10 mm) / 0.35
     logit P(poor outcome) = INTERCEPT + lesion (LESION + SIZE z_size) + AGE (age - 70)/12
 
-Most images of a patient with a lesion do not show it. An average over the images dilutes what one of them shows by a number that varies
-between patients: even from ideal predictions of each image its AUC is lower than that of a model which keeps what it has seen.
+Most images of a patient with a lesion do not show it; `lesion_on` names those that do, joined by |. An average over the images dilutes
+what one of them shows by a number that varies between patients: even from ideal predictions of each image its AUC is lower than that of a
+model which keeps what it has seen.
 
 `true_logit` is that log-odds, and `true_logit_image*` what the images alone tell, which show nothing of the age. Each column is the
 log-odds of the expected probability given what it knows (KNOWN), by exact sums over the lesion and by Gauss-Hermite quadrature over size
@@ -79,18 +80,19 @@ def make_patient(number: int, settings: dict, folder: str) -> dict:
     place, pixel_mm2 = (across, down, levels), height * width
     brain = axes * head_ct.brain_edge(atrophy)
     lesion = draw_lesion(rng, axes, levels)
-    area, seen = 0.0, 0
+    area, seen = 0.0, np.zeros(0, int)
     if rng.random() < LESION_SHARE:
         wanted = np.pi * np.clip(np.exp(LOG_MM + LOG_SPREAD * rng.normal()), SMALLEST_MM, LARGEST_MM) ** 2
         lesion, _ = phantom.grow(lesion, wanted, (across, down, lesion.centre[2]), brain, pixel_mm2)  # an area in place of a volume
         pixels = ((phantom.level(lesion, place) < lesion.edge) & (phantom.radius_of(place, brain) < phantom.WITHIN)).sum((0, 1))
-        area, seen = float(pixels.max()) * pixel_mm2, int((pixels > 0).sum())
+        area, seen = float(pixels.max()) * pixel_mm2, np.flatnonzero(pixels)
     head = head_ct.Head(axes, atrophy, lesion, rng.uniform(1.15, 1.45), 0.0, 0.0)
     whole, _ = head_ct.draw(head, place, pixel_mm2**0.5, rng)
     name = f"synthetic-{number + 1:04d}"
     return {
         "patient_id": name, "age": age, "sex": sex, "ct": write_pictures(folder, name, whole), "images": whole.shape[2],
-        "lesion": int(area > 0), "lesion_mm2": round(area, 6), "lesion_images": seen, "atrophy": round(atrophy, 6),
+        "lesion": int(area > 0), "lesion_mm2": round(area, 6), "lesion_images": len(seen), "atrophy": round(atrophy, 6),
+        "lesion_on": "|".join(f"img{place + 1}.jpg" for place in seen),
     }  # fmt: skip
 
 

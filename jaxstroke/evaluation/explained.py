@@ -12,7 +12,7 @@ def read(path) -> list[dict]:
     if not path.exists():
         return []
     try:
-        return [line(title, one) for title, one in json.loads(path.read_text()).items()]
+        return [line(title, one) for title, one in json.loads(path.read_text()).items() if title != "importance"]  # of pictures
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise InputError(f"{path} is not as it was written: delete it, or run --mode explain again") from None
 

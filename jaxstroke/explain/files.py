@@ -46,7 +46,7 @@ def panel(path: pathlib.Path, image: np.ndarray, heat: np.ndarray, title: str, c
         axis.imshow(image[number], cmap="gray", vmin=low, vmax=max(high, low + 1e-6), interpolation="nearest")
         drawn = np.ma.masked_less(share[number], max(cut, 1e-9))
         shown = axis.imshow(drawn, cmap=COLOURS, alpha=ALPHA, vmin=0, vmax=1, interpolation="nearest")
-        axis.set_title(str(number), fontsize=7)
+        axis.set_title(str(number + 1), fontsize=7)  # as on the page
         axis.axis("off")
     figure.colorbar(shown, cax=axes[-1])
     figure.suptitle(title, fontsize=8)

@@ -52,8 +52,11 @@ class Classes:
 
 
 def logit(model, variables: dict, fitted: dict, batch: dict, head: str, image: str) -> jax.Array:
-    """The number that is explained. variables: {"params", "stats"} as a workdir keeps them."""
-    outputs = step.evaluated(model, variables, fitted, batch)
+    """The number that is explained: the log-odds at the prevalence of the training patients, as in `predictions.csv`.
+
+    variables: {"params", "stats"} as a workdir keeps them.
+    """
+    outputs = step.shifted(step.evaluated(model, variables, fitted, batch), fitted)
     logits = outputs["parts"][image]["logits"] if outputs["parts"] and image else outputs["logits"]
     return logits[head].sum().astype(jnp.float32)
 

@@ -3,7 +3,8 @@
 A patient of the workdir is explained by the networks for which it was a test patient, a new one by those of all folds; maps are means over
 them. Under `explain/` (of new patients `external/<hash>/explain/`): `<unit>/<image>_<head>_<method>.nii.gz` on the voxels of the patient's
 file, and `.png`, a panel on the stored slices; `<unit>/patient_<unit>.html`; `<unit>/columns_<head>.png`; `explain.csv` with
-all contributions; `explain.json` and `faithfulness.png`: whether the maps can be trusted, see `faithfulness`.
+all contributions; `importance.csv`: which pictures decided, see `importance`; `explain.json` and `faithfulness.png`: whether the maps can
+be trusted, see `faithfulness`, and in the former the lines of `importance.csv`.
 """
 
 import csv
@@ -20,7 +21,7 @@ from jaxstroke import terminal
 from jaxstroke import workdir as work
 from jaxstroke.errors import InputError
 from jaxstroke.evaluation import predictions, report
-from jaxstroke.explain import choice, faithfulness, files, maps, patient
+from jaxstroke.explain import choice, faithfulness, files, importance, maps, patient
 from jaxstroke.feed import load
 from jaxstroke.models import build
 from jaxstroke.preprocess import records
@@ -55,22 +56,24 @@ def explain(config, workdir: epath.Path, cohort_table: str):
     asked.folder.mkdir(parents=True, exist_ok=True)
     finished, like = engines.finished_runs(workdir), asked.engine.abstract_variables()
     tools = make_tools(config, asked, like)
-    rows, judged = [], {}
+    rows, pictures, judged = [], [], {}
     line = terminal.progress("explain", len(asked.networks), "patient")
     for row, ids in asked.networks.items():
         networks = [(finished.load(run, like), asked.numbers[run]) for run in ids]
         found = patient.explain(config, asked, tools, row, networks)
         rows += found.contributions
+        pictures += found.pictures
         for title, one in found.judged.items():
             judged.setdefault(title, []).append(one)
         line.advance()
     line.close()
     finished.close()
-    table = io.StringIO()
-    csv.writer(table, lineterminator="\n").writerows([COLUMNS, *rows])
-    records.write_text(asked.folder / "explain.csv", table.getvalue())
+    write_csv(asked.folder / "explain.csv", [COLUMNS, *rows])
+    if pictures:
+        lines = [[one[name] for name in importance.COLUMNS] for one in pictures]
+        write_csv(asked.folder / "importance.csv", [importance.COLUMNS, *lines])
     summary = summarise(judged)
-    work.write_json(epath.Path(asked.folder) / "explain.json", summary)
+    work.write_json(epath.Path(asked.folder) / "explain.json", summary | ({"importance": pictures} if pictures else {}))
     if judged:
         files.curves(asked.folder / "faithfulness.png", {title: one["curves"] for title, one in summary.items()})
     for title, one in summary.items():
@@ -79,6 +82,12 @@ def explain(config, workdir: epath.Path, cohort_table: str):
     if not is_new:
         report.write_report(workdir, work.read_json(workdir / "metrics.json"))  # it has a section on maps
     print(f"{len(asked.networks)} patients explained: {asked.folder}")
+
+
+def write_csv(path: pathlib.Path, rows: list):
+    table = io.StringIO()
+    csv.writer(table, lineterminator="\n").writerows(rows)
+    records.write_text(path, table.getvalue())
 
 
 def trained(config, workdir: epath.Path) -> Asked:
@@ -112,17 +121,21 @@ def new(config, workdir: epath.Path, cohort_table: str) -> Asked:
 
 @dataclass(frozen=True)
 class Tools:
-    """Compiled functions. maps: (head, image, method) -> function of `maps`; attributions and logit: by (head, image)."""
+    """Compiled functions. maps: (head, image, method) -> function of `maps`; attributions, logit and importance: by (head, image);
+    attention: by image."""
 
     maps: dict
     attributions: dict
     logit: dict
+    importance: dict
+    attention: dict
     random: dict
 
 
 def make_tools(config, asked: Asked, like) -> Tools:
     """Every method for every head and image. like: shapes of a network's variables."""
-    model = maps.Merged(build(config)) if config.train.stages == "joint" else build(config)
+    network = build(config)
+    model = maps.Merged(network) if config.train.stages == "joint" else network
     model = maps.Classes(model, choice.class_heads(config))
     batch = patient.batch_of(asked.engine, next(iter(asked.networks)))
     fitted = next(iter(asked.numbers.values()))
@@ -143,6 +156,8 @@ def make_tools(config, asked: Asked, like) -> Tools:
         found,
         {pair: jax.jit(maps.attributions(model, *pair, config.explain.steps)) for pair in pairs},
         {pair: value(*pair) for pair in pairs},
+        {pair: importance.measure(model, *pair) for pair in pairs},
+        {image: importance.attention(network, image) for image in choice.images(config)},
         jax.tree.map(np.asarray, asked.engine.initial(2**30)["best"]),
     )
 

@@ -1,7 +1,8 @@
 """The page of a patient, `patient_<id>.html`: probabilities, the images with the maps over them, and what the columns contributed.
 
 One self-contained file: voxels lie in it compressed, a canvas shows them (`templates/viewer.js`), nothing is fetched. Slices are axial, as
-a radiologist sees them: from the feet, the patient's right on the left of the picture, forehead up. Of the patient only the id is in it.
+a radiologist sees them: from the feet, the patient's right on the left of the picture, forehead up. Of the patient only the id is in it,
+and of pictures the names of their files, without folders.
 """
 
 import base64
@@ -30,12 +31,14 @@ class Volume:
     values   (x, y, z), any real dtype; of pictures or time points (s, h, w), shown as they are
     affine   (4, 4) voxel index to mm in RAS, None of pictures and time points
     maps     {title: float, of the shape of `values`}; larger is of more importance, below 0 counts as 0
+    labels   (s) names of pictures, () of all else
     """
 
     name: str
     values: np.ndarray
     affine: np.ndarray | None
     maps: dict[str, np.ndarray]
+    labels: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,15 +63,20 @@ class Contribution:
     log_odds: float
 
 
-def render(patient: str, networks: str, heads: list[Head], volumes: list[Volume], contributions: list[Contribution], cut: float) -> str:
-    """The page. networks: a sentence that says which networks were asked; cut: share of a map's range below which nothing is shown."""
+def render(
+    patient: str, networks: str, heads: list[Head], volumes: list[Volume], contributions: list[Contribution], cut: float, strips=()
+) -> str:
+    """The page. networks: a sentence that says which networks were asked; cut: share of a map's range below which nothing is shown.
+
+    strips: of pictures, see `strip.make`.
+    """
     loader = jinja2.FileSystemLoader([str(folder) for folder in TEMPLATES])
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     shown = [packed(one) for one in volumes]
     largest = max((abs(one.log_odds) for one in contributions), default=0.0) or 1.0
     by_head = {name: [one for one in contributions if one.head == name] for name in dict.fromkeys(one.head for one in contributions)}
     return environment.get_template("patient.html.j2").render(
-        patient=patient, networks=networks, heads=heads, volumes=shown, by_head=by_head, largest=largest, cut=cut,
+        patient=patient, networks=networks, heads=heads, volumes=shown, by_head=by_head, largest=largest, cut=cut, strips=strips,
         data={one["name"]: json.dumps(one).replace("<", "\\u003c") for one in shown},
     )  # fmt: skip
 
@@ -93,6 +101,7 @@ def packed(one: Volume) -> dict:
         "name": one.name, "unit": "HU" if is_ct else "", "shape": list(stored.shape), "scale": scale, "offset": offset,
         "spacing": [float(mm * step) for mm, step in zip(spacing, steps, strict=True)],
         "presets": presets, "oriented": one.affine is not None,
+        "labels": list(one.labels) if steps[0] == 1 else [],
         "values": compressed(stored),
         "maps": {title: compressed(bytes_of(array, largest[title])) for title, array in maps.items()},
         "start": int(np.argmax(sum(array.sum((1, 2)) for array in maps.values()))) if maps else len(stored) // 2,

@@ -9,8 +9,10 @@ import numpy as np
 from jaxstroke import config as settings
 from jaxstroke.cohort.dicom import Rules
 from jaxstroke.cohort.readers import ReadError, read_image
+from jaxstroke.config_images import are_pictures
 from jaxstroke.evaluation import wording
-from jaxstroke.explain import choice, faithfulness, files, page
+from jaxstroke.explain import choice, faithfulness, files, importance, page, strip
+from jaxstroke.models import heads
 from jaxstroke.preprocess import inverse, records
 
 
@@ -24,10 +26,11 @@ class Judged:
 
 @dataclass(frozen=True)
 class Found:
-    """contributions: rows of `explain.csv`; judged: title of a map -> what is to be thought of it."""
+    """contributions: rows of `explain.csv`; judged: title of a map -> what is to be thought of it; pictures: lines of `importance.csv`."""
 
     contributions: list[tuple]
     judged: dict[str, Judged]
+    pictures: list[dict]
 
 
 def batch_of(engine, row: int) -> dict[str, jax.Array]:
@@ -41,11 +44,14 @@ def explain(config, asked, tools, row: int, networks: list[tuple[dict, dict]]) -
     unit, batch = asked.loaded.units[row], batch_of(asked.engine, row)
     folder = asked.folder / files.name_of(unit.unit)
     folder.mkdir(parents=True, exist_ok=True)
-    volumes, judged = [], {}
+    volumes, judged, seen = [], {}, []
     for image in choice.images(config):
+        record, shown = record_of(asked.prepared, image, unit.unit), {}
+        if are_pictures(config.images[image]) and unit.paths[image]:
+            asking = (record, unit.paths[image], batch, networks)
+            seen += [importance.explain(tools, image, head, *asking) for head in choice.heads(config)]
         if not np.any(batch[f"images_mask/{image}"]):
             continue  # this patient lacks it
-        record, shown = record_of(asked.prepared, image, unit.unit), {}
         for (head, of, method), function in tools.maps.items():
             if of != image:
                 continue
@@ -67,10 +73,19 @@ def explain(config, asked, tools, row: int, networks: list[tuple[dict, dict]]) -
         if own:
             names, values = [one.column for one in own], [one.log_odds for one in own]
             files.bars(folder / f"columns_{head}.png", names, values, f"patient {unit.patient}: {head}")
-    html = page.render(unit.patient, asked.sentence, heads_of(config, asked, unit), volumes, contributions, config.explain.cut)
+    strips = [strip_of(config, asked, one, batch) for one in seen]
+    html = page.render(unit.patient, asked.sentence, heads_of(config, asked, unit), volumes, contributions, config.explain.cut, strips)
     records.write_text(folder / f"patient_{files.name_of(unit.unit)}.html", html)
     rows = [(unit.patient, unit.unit, one.head, "column", one.column, one.value, one.compared, one.log_odds) for one in contributions]
-    return Found(rows, judged)
+    return Found(rows, judged, [line for one in seen for line in importance.rows(unit.patient, unit.unit, one)])
+
+
+def strip_of(config, asked, one: importance.Importance, batch: dict) -> dict:
+    """What the page shows of a patient's pictures and a head."""
+    levels, outcome = heads.sizes(config)[one.head], config.cohort.outcomes[one.head]
+    words = outcome_words(outcome, "1") if levels == 1 else ""
+    merged = asked.engine.parts != ("network",)
+    return strip.make(one, np.asarray(batch[f"images/{one.image}"])[0], config.images[one.image].normalise, words, levels, merged)
 
 
 def record_of(prepared, image: str, unit: str) -> dict:
@@ -118,7 +133,12 @@ def volume_of(config, unit, image: str, record: dict, batch: dict, shown: dict[s
     if source is not None and source.affine is not None and source.array.ndim == 3:
         placed = {title: inverse.to_source_grid(record, heat) for title, heat in shown.items()}
         return page.Volume(image, source.array, record["affine"], placed)
-    return page.Volume(image, np.asarray(batch[f"images/{image}"])[0].mean(-1), grid, shown)
+    stored = np.asarray(batch[f"images/{image}"])[0].mean(-1)
+    if not are_pictures(config.images[image]):
+        return page.Volume(image, stored, grid, shown)
+    labels = tuple(importance.name_of(path) for path in inverse.files_of(record, paths) if path is not None)
+    there = slice(len(labels))  # padding follows
+    return page.Volume(image, stored[there], None, {title: heat[there] for title, heat in shown.items()}, labels)
 
 
 def heads_of(config, asked, unit) -> list[page.Head]:

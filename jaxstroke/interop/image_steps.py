@@ -1,5 +1,8 @@
 """How `jaxstroke.preprocess` makes an image, in words, for whoever has to do it without the package."""
 
+from jaxstroke.cohort.picture import MOST_PIXELS
+from jaxstroke.config_images import are_pictures
+
 ORIENTED = (
     "Read the file with its affine. Order the axes (s, h, w): s from inferior to superior, h from anterior to posterior, w from the "
     "patient's left to the right."
@@ -17,6 +20,25 @@ NORMALISED = {
     "photograph": "Divide integers by the largest of their type; 0 to 1.",
     "none": "Values stay as they are.",
 }
+NAMED = (
+    "Each file that the cell names is a picture, in the order of the cell; those of a folder (with its sub-folders) and of a pattern such "
+    "as 001/*.jpg in natural order, folder by folder: numbers in names by their value (img2 before img10), small and large letters alike, "
+    "hidden files left out."
+)
+DECODED = (
+    "What a file is, its first bytes say. Decode PNG and JPG as a viewer shows them: turned as the EXIF orientation says, palette and CMYK "
+    "as red, green and blue, grey as grey, transparent parts over black (value times alpha over 255, to the nearest). Divide by the "
+    "largest value of the type, 255 or of 16-bit grey 65535: black is 0, white 1. Nothing else is done to their levels."
+)
+KEPT = (
+    f"Leave out what cannot be decoded, is black everywhere or has more than {MOST_PIXELS:,} pixels; of pictures that are equal to the "
+    "last pixel, in size, type and values as decoded, keep the first (colour whose three channels are equal counts as grey)."
+)
+OF_A_SLICE = {  # of pictures: what a single DICOM slice becomes, by `normalise`
+    "photograph": "Leave out DICOM files: nothing says which of their values are to be seen.",
+    "ct_windows": "Read a single DICOM slice of a CT in HU: " + NORMALISED["ct_windows"][0].lower() + NORMALISED["ct_windows"][1:],
+}
+OF_OTHER_SLICES = "Read a single DICOM slice of a CT in HU: {window} linearly to 0 to 1, clipped."
 BRAINS = {
     "foreground": "Find the head by a threshold on the foreground and morphology at low resolution.",
     "ct_brain": "Find the brain by Hounsfield units and morphology: tissue of -20 to 100 HU, opened, largest piece, holes filled.",
@@ -25,6 +47,8 @@ BRAINS = {
 
 def steps(name: str, own: dict, reference: str) -> list[str]:
     """The steps of an image in order. own: its settings; reference: the image whose grid registered ones are resampled onto, or ""."""
+    if are_pictures(own):
+        return pictures(own)
     if own["sampling"] in ("resize", "pad"):
         return [*by_voxels(own), stored(own)]
     return [*on_a_grid(name, own, reference), stored(own)]
@@ -57,7 +81,7 @@ def by_voxels(own: dict) -> list[str]:
 
 
 def on_a_grid(name: str, own: dict, reference: str) -> list[str]:
-    """Steps of an image that is resampled in millimetres, or of pictures."""
+    """Steps of an image that is resampled in millimetres."""
     shape = " x ".join(str(length) for length in own["shape"])
     spacing = ", ".join(f"{mm:g} mm" if mm else "its own" for mm in own["spacing"])
     registered = own["register"] and reference not in ("", name)
@@ -75,14 +99,37 @@ def on_a_grid(name: str, own: dict, reference: str) -> list[str]:
             f"Of the slices whose head is at least a tenth of the largest one's keep {own['shape'][0]}, evenly spaced, first and last "
             "included; the same places in every image."
         )
-    pictures = f"Pictures (PNG, JPEG) are instead fitted whole into {own['shape'][1]} x {own['shape'][2]}, aspect kept, one a slice."
-    return [*found, pictures, normalised(own)]
+    return [*found, normalised(own)]
+
+
+def pictures(own: dict) -> list[str]:
+    """Steps of a sequence of pictures."""
+    most, rows, columns = own["shape"]
+    low, high = own["window"]
+    spaced = f"numbers k (n - 1) / {most - 1}, k = 0 to {most - 1}, to the nearest, halves to the even" if most > 1 else "number n // 2"
+    return [
+        NAMED, DECODED, OF_A_SLICE.get(own["normalise"], OF_OTHER_SLICES).format(window=f"{low:g} to {high:g}"),
+        "Make them grey: 0.299 red + 0.587 green + 0.114 blue." if own["channels"] == 1 else "Repeat grey as three equal channels.",
+        KEPT,
+        f"Fit each whole into {rows} x {columns}, its aspect kept, in the middle, black around it. In a picture of H x W pixels a pixel of "
+        f"the frame is t = max(H / {rows}, W / {columns}) pixels long. That in row i, column j is the mean over a box of max(1, t) by "
+        f"max(1, t) pixels around row (H - 1) / 2 + t (i - {(rows - 1) / 2:g}), column (W - 1) / 2 + t (j - {(columns - 1) / 2:g}): each "
+        "pixel by the part of it that is in the box, what is outside of the picture as 0; counted from 0.",
+        f"Round to {levels(own)} (stored as {own['dtype']}).",
+        f"Of n pictures more than {most}, keep {spaced} (from 0).",
+        f"Keep their order and fill up with zeros to {most}. The mask is 1 for each picture, 0 behind the last. Channels last: "
+        f"{own['channels']}.",
+    ]  # fmt: skip
+
+
+def levels(own: dict) -> str:
+    """How finely values are stored."""
+    return f"{'32767 steps to either side of 0' if own['dtype'] == 'int16' else '255 steps'} of the range"
 
 
 def stored(own: dict) -> str:
     """What is done last."""
-    levels = "32767 steps to either side of 0" if own["dtype"] == "int16" else "255 steps"
     return (
-        f"Round to {levels} of the range (stored as {own['dtype']}), which changes little. Slices that are padding or hold nothing of the "
+        f"Round to {levels(own)} (stored as {own['dtype']}), which changes little. Slices that are padding or hold nothing of the "
         f"head are 0, and so is their mask. Channels last: {own['channels']}."
     )

@@ -7,6 +7,7 @@ import numpy as np
 from jaxstroke import config as settings
 from jaxstroke import outcomes
 from jaxstroke import workdir as work
+from jaxstroke.config_images import are_pictures
 from jaxstroke.explain.patient import outcome_words
 from jaxstroke.interop import artefact
 from jaxstroke.interop.image_steps import steps
@@ -36,7 +37,7 @@ def describe(config, schema, kept: dict, read: dict, hashes: dict[str, str]) -> 
         "about": "Research software, not a medical device: nothing that comes out of it may guide the treatment of a patient.",
         "model": config.model.name,
         "networks": list(kept["fold"]),
-        "inputs": {name: {"shape": ["b", *shape], "dtype": "float32", "what": what(name)} for name, shape in read.items()},
+        "inputs": {name: {"shape": ["b", *shape], "dtype": "float32", "what": what(config, name)} for name, shape in read.items()},
         "outputs": outputs(config, kept),
         "images": {name: image(config, name) for name in images},
         "clinical": columns(config, schema) if "clinical" in read else [],
@@ -56,12 +57,13 @@ def describe(config, schema, kept: dict, read: dict, hashes: dict[str, str]) -> 
     }
 
 
-def what(name: str) -> str:
+def what(config, name: str) -> str:
     """What an entry of the batch holds."""
     kind, _, image_name = name.partition("/")
+    each = "picture" if image_name and are_pictures(config.images[image_name]) else "slice or time point"
     return {
         "images": f"prepared values of {image_name} (images.{image_name}), 0 where there is none",
-        "images_mask": f"1 for each slice or time point of {image_name} that is there, else 0",
+        "images_mask": f"1 for each {each} of {image_name} that is there, else 0",
         "clinical": "values of the columns, in the order of `clinical`; an indicator is 0 or 1",
         "clinical_mask": "1 where the value of that column is known, else 0",
     }[kind]
@@ -87,6 +89,8 @@ def image(config, name: str) -> dict:
     """All settings of an image with their units, the steps in order, and the shape of the input."""
     own = config.images[name].to_dict()
     units = {"spacing": "mm (z, y, x), 0 = the reference's own", "shape": "voxels (s, h, w)", "window": "the file's own unit"}
+    if are_pictures(own):
+        units = {"shape": "pictures at most, rows and columns of pixels (s, h, w)", "window": "HU of DICOM slices"}
     return {
         "settings": own,
         "units": units,

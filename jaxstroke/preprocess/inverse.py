@@ -56,8 +56,12 @@ def to_source_grid(record: dict, values: np.ndarray) -> np.ndarray:
 
 
 def path_hash(paths) -> str:
-    """What a record holds of the files of its cell, in place of their names; 16 hex digits."""
-    return hashlib.sha256("|".join(paths).encode()).hexdigest()[:16]
+    """What a record holds of the files of its cell, in place of their names: the same wherever their folder lies; 16 hex digits."""
+    return _digest(path.replace("\\", "/").rpartition("/")[2] for path in paths)
+
+
+def _digest(names) -> str:
+    return hashlib.sha256("|".join(names).encode()).hexdigest()[:16]
 
 
 def files_of(record: dict, paths) -> list[str | None]:
@@ -65,6 +69,9 @@ def files_of(record: dict, paths) -> list[str | None]:
 
     Raises InputError where the cell names other files than those the record was made of.
     """
-    if path_hash(paths) != record["path_hash"]:
-        raise InputError(f"unit {record['unit']}: its record was made of other files than the table names: run --mode prepare.")
+    if record["path_hash"] not in (path_hash(paths), _digest(paths)):  # of whole paths in records of older versions
+        raise InputError(
+            f"unit {record['unit']}: its record was made of files of other names than the table's: delete its folder of records"
+            " and --mode prepare makes them again."
+        )
     return [paths[place] if place >= 0 else None for place in _step(record, "slices")["index"]]

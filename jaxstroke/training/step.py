@@ -107,8 +107,12 @@ def micro_totals(model, state, fitted, batch, loss, joint) -> dict[str, jax.Arra
 
 def evaluated(model, state, fitted, micro) -> dict:
     """What the network gives for a micro-batch in evaluation mode. Of what a caller does not use, the compiler drops the computation."""
-    variables = {"params": state["params"]} | ({"batch_stats": state["stats"]} if state["stats"] else {})
-    return model.apply(variables, micro, fitted, train=False)
+    return model.apply(collections(state), micro, fitted, train=False)
+
+
+def collections(state) -> dict:
+    """The variables of a state, or of what a workdir keeps, as Flax wants them."""
+    return {"params": state["params"]} | ({"batch_stats": state["stats"]} if state["stats"] else {})
 
 
 def accumulated(objective, params, stats, batch) -> tuple:

@@ -78,6 +78,15 @@ def blood_of(shown: np.ndarray) -> np.ndarray:
     return ((smooth > 49) & ~bone).sum((1, 2))
 
 
+def test_the_images_that_show_the_lesion_are_named(pictures, frame):
+    """The one with the most blood is among them; of a patient without a lesion none is named."""
+    named = [str(cell).split("|") for cell in frame["lesion_on"].fillna("")]
+    assert [len(names) * (names != [""]) for names in named] == frame["lesion_images"].tolist()
+    lesion = frame["lesion"].to_numpy() == 1
+    most = [f"img{blood_of(shown).argmax() + 1}.jpg" in names for shown, names in zip(pictures, named, strict=True)]
+    assert np.mean(np.array(most)[lesion]) > 0.9
+
+
 def test_counts_are_log_normal_and_a_lesion_is_on_few_images(frame):
     rng = np.random.default_rng(0)
     counts = np.array([len(synthetic_ct_jpg.draw_levels(rng)) for _ in range(4000)])

@@ -28,6 +28,7 @@ def asked(request, ich_file, config_file):
     k = batch["clinical"].shape[-1]
     fitted = {"clinical_median": np.full(k, 50.0), "clinical_mean": np.full(k, 50.0), "clinical_scale": np.full(k, 15.0)}
     fitted |= {f"prior/{task}": np.full(size, 0.3) for task, size in heads.sizes(config).items()}
+    fitted |= {f"logit_shift/{task}": np.full(size, 0.2) for task, size in heads.sizes(config).items()}
     fitted = jax.tree.map(lambda x: np.asarray(x, np.float32), fitted)
     made = model.init(jax.random.key(0), batch, fitted, train=False)
     variables = {"params": made["params"], "stats": made.get("batch_stats", {})}

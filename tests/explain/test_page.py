@@ -9,7 +9,7 @@ import nibabel
 import numpy as np
 import pytest
 
-from jaxstroke.explain import page
+from jaxstroke.explain import importance, page, strip
 
 OBLIQUE = np.array([[0.1, -1.9, 0.2, 20], [0.3, 0.2, 5.0, -40], [2.0, 0.1, -0.2, 10], [0, 0, 0, 1.0]])  # x up, y to the left, z forwards
 
@@ -86,3 +86,53 @@ def test_pictures_are_shown_as_they_are():
     np.testing.assert_allclose(stored, pictures, atol=1e-4)
     html = page.render("p", "One network.", [], [page.Volume("views", pictures, None, {})], [], 0.45)
     assert not found["oriented"] and 'class="side' not in html
+
+
+def pictures(change, **other) -> tuple[importance.Importance, np.ndarray]:
+    """Importances of n pictures by some networks, and n pictures."""
+    change = np.asarray(change, float)
+    n = change.shape[1]
+    fields = {"files": tuple(f"img{place + 1}.jpg" for place in range(n)), "attention": None, "left_out": ()} | other
+    one = importance.Importance(image="ct", head="poor", change=change, whole=np.array([1.0] * len(change)), alone=change, **fields)
+    return one, np.random.default_rng(0).random((n, 8, 8, 3))
+
+
+def shown(change, **other) -> str:
+    one, pixels = pictures(change, **other)
+    found = strip.make(one, pixels, "photograph", "mRS > 2", 1, False)
+    return page.render("p", "Two networks.", [], [], [], 0.45, [found])
+
+
+def test_the_strip_says_what_each_picture_does():
+    one, pixels = pictures([[0.9, -0.6, 0.02], [1.1, -0.4, 0.0]], attention=np.array([0.5, 0.3, 0.2]))
+    found = strip.make(one, pixels, "photograph", "mRS > 2", 1, False)
+    assert [card["change"] for card in found["cards"]] == ["+1.00", "−0.50", "+0.01"]
+    assert [card["rank"] for card in found["cards"]] == [0, 1, 2] and [card["decides"] for card in found["cards"]] == [True, True, False]
+    assert found["cards"][1]["range"] == "−0.60 to −0.40" and found["cards"][0]["bar"] == pytest.approx([50 / 1.1, 45 / 1.1, 50])
+    without = 100 * np.mean(1 / (1 + np.exp(-np.array([0.1, -0.1]))))
+    assert found["cards"][0]["lines"] == [("without it", f"{without:.0f} %"), ("alone", "73 %"), ("attention", "0.50")]
+    assert [card["file"] for card in found["decides"]] == ["img1.jpg", "img2.jpg"]
+    ordinal = strip.make(one, pixels, "photograph", "", 6, False)
+    assert ordinal["whole"] == "" and ordinal["cards"][0]["lines"] == [("attention", "0.50")]
+
+
+def test_the_strip_in_words():
+    html = shown([[0.9, -0.2, 0.0]])
+    assert "<b>img1.jpg</b> (number 1, +0.90)" in html and html.count("<mark>") == 1
+    assert "No single one of 2" in shown([[0.05, 0.01]]) and "disagree" in shown([[0.5, 0.01], [-0.5, 0.0]])
+    assert "There is one image: <b>img1.jpg</b>" in shown([[0.4]]) and "None of the files" in shown(np.zeros((1, 0)))
+    html = shown([[0.4]], left_out=(("a.jpg", "black"), ("b.jpg", "black"), ("<c>.jpg", "empty")))
+    assert "<li>a.jpg, b.jpg: black</li>" in html and "&lt;c&gt;.jpg: empty" in html
+
+
+def test_small_changes_have_small_bars():
+    """The longest bar is half the width, unless nothing changes by a tenth."""
+    one, pixels = pictures([[0.01, -0.005]])
+    assert strip.make(one, pixels, "photograph", "", 1, False)["cards"][0]["bar"][0] == pytest.approx(5)
+
+
+def test_thumbnails_are_what_the_network_saw():
+    picture = np.linspace(0, 1, 16 * 16 * 3).reshape(16, 16, 3)
+    np.testing.assert_array_equal(strip.shown(picture, "photograph"), np.rint(picture * 255).astype(np.uint8))
+    assert strip.shown(picture, "ct_windows").shape == (16, 16, 1)  # of three windows that of the brain
+    assert max(strip.shown(np.zeros((500, 300, 1)), "window").shape) <= strip.MOST_PIXELS

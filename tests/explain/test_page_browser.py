@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from jaxstroke.explain import page
+from jaxstroke.explain import importance, page, strip
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed: pip install -e '.[browser]'")
 
@@ -119,3 +119,53 @@ def test_nothing_is_wider_than_the_screen(shown, width):
     wider = "return document.documentElement.scrollWidth <= document.documentElement.clientWidth + 1"
     assert shown.execute_script(wider)
     shown.set_window_size(1000, 1300)
+
+
+@pytest.fixture
+def strips(driver, tmp_path):
+    """Four pictures, of which the third matters most, and the viewer below them."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    pixels = np.stack([np.full((16, 16, 1), 0.2 * place + 0.2) for place in range(4)])
+    names = tuple(f"a_rather_long_name_of_a_file_{place + 1}.jpg" for place in range(4))
+    change = np.array([[0.1, -0.3, 1.2, 0.0]])
+    one = importance.Importance("ct", "poor", names, change, np.ones(1), change, None, (("x.jpg", "black"),))
+    image = page.Volume("ct", pixels[..., 0], None, {}, names)
+    html = page.render("007", "One network.", [], [image], [], 0.45, [strip.make(one, pixels, "photograph", "mRS > 2", 1, False)])
+    (tmp_path / "patient_007.html").write_text(html)
+    driver.get((tmp_path / "patient_007.html").as_uri())
+    WebDriverWait(driver, 20).until(lambda browser: browser.execute_script("return document.querySelector('.viewer').dataset.ready"))
+    yield driver
+    assert [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def order(browser) -> list[str]:
+    return browser.execute_script("return [...document.querySelectorAll('.strip .file b')].map((one) => one.textContent)")
+
+
+def test_the_strip_is_sorted_and_shows_a_picture_large_by_keyboard(strips):
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    assert order(strips) == ["1", "2", "3", "4"]
+    by_importance = strips.find_element(By.CSS_SELECTOR, "[data-sort=rank]")
+    by_importance.send_keys(Keys.ENTER)
+    assert order(strips) == ["3", "2", "1", "4"] and by_importance.get_attribute("aria-pressed") == "true"
+    first = strips.find_element(By.CSS_SELECTOR, ".strip button")
+    by_importance.send_keys(Keys.TAB)
+    assert strips.switch_to.active_element == first  # the order on the screen is that of the keyboard
+    first.send_keys(Keys.ENTER)
+    assert text(strips, ".slice-number") == "3 of 4: a_rather_long_name_of_a_file_3.jpg"
+    assert first.get_attribute("aria-current") == "true"
+    strips.find_element(By.TAG_NAME, "canvas").send_keys(Keys.ARROW_DOWN)
+    current = strips.find_elements(By.CSS_SELECTOR, ".strip [aria-current=true]")
+    assert [one.get_attribute("data-slice") for one in current] == ["1"]
+    strips.find_element(By.CSS_SELECTOR, "[data-sort=order]").send_keys(Keys.ENTER)
+    assert order(strips) == ["1", "2", "3", "4"]
+
+
+@pytest.mark.parametrize("width", [1280, 500, 390])
+def test_the_strip_is_no_wider_than_the_screen(strips, width):
+    strips.set_window_size(width, 900)
+    assert strips.execute_script("return document.documentElement.scrollWidth <= document.documentElement.clientWidth + 1")
+    strips.set_window_size(1000, 1300)

@@ -70,7 +70,7 @@ def test_the_maximum_lies_in_the_cube(scan, tmp_path, method, sampling):
     stored = (record["array"] * record["scale"] + record["offset"]).astype(np.float32)[None]
     batch = {"images/ct": stored, "images_mask/ct": np.ones((1, stored.shape[1]), np.float32), "clinical": np.zeros((1, 0))}
     batch["clinical_mask"] = batch["clinical"]
-    model, fitted = Bright(), {"clinical_median": np.zeros(0)}
+    model, fitted = Bright(), {"clinical_median": np.zeros(0), "logit_shift/poor": np.zeros(1)}
     variables = {"params": model.init(jax.random.key(0), batch, fitted)["params"], "stats": {}}
     variables["params"]["conv"]["kernel"] = np.ones((1, 1, 1, 1, 1), np.float32)
     explain = type("S", (), {"steps": 16, "patch": (1, 2, 2), "stride": (1, 1, 1)})

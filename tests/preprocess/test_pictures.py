@@ -1,6 +1,7 @@
 """Sequences of pictures: letterboxed, each by itself; what is left out is named, and the patient goes on with the others."""
 
 import csv
+import hashlib
 import pathlib
 import sys
 
@@ -136,8 +137,13 @@ def test_an_element_is_led_back_to_its_file(tmp_path, kit):
         paths[1],
         None,
     ]
-    with pytest.raises(InputError, match="other files"):
-        inverse.files_of(record, paths[1:])
+    moved = tuple(f"s3://elsewhere/{name}" for name in files)
+    assert inverse.files_of(record, moved) == [moved[1], moved[3]]
+    older = record | {"path_hash": hashlib.sha256("|".join(paths).encode()).hexdigest()[:16]}  # of whole paths
+    assert inverse.files_of(older, paths) == [paths[1], paths[3]]
+    for others in (paths[1:], paths[::-1]):
+        with pytest.raises(InputError, match="of other names"):
+            inverse.files_of(record, others)
 
 
 def test_to_channels():

@@ -45,7 +45,7 @@ async function start(section) {
     pen.putImageData(picture, 0, 0);
     screen.drawImage(raw, 0, 0, canvas.width, canvas.height);
     slider.value = state.slice + 1;
-    find(".slice-number").textContent = `${state.slice + 1} of ${slices}`;
+    find(".slice-number").textContent = `${state.slice + 1} of ${slices}${data.labels.length ? `: ${data.labels[state.slice]}` : ""}`;
     find(".window").textContent = `${shown(state.low)} to ${shown(state.high)} ${data.unit}`.trim();
     if (opacity) find(".opacity-number").textContent = `${opacity.value} %`;
     canvas.setAttribute("aria-label", `${data.name}, ${data.oriented ? "axial slice" : "picture"} ${state.slice + 1} of ${slices}`);
@@ -53,12 +53,14 @@ async function start(section) {
       const [low, high] = data.presets[button.dataset.preset];
       button.setAttribute("aria-pressed", String(low === state.low && high === state.high));
     }
+    section.dispatchEvent(new CustomEvent("shown", { detail: state.slice }));
   }
   const shown = (value) => (data.unit ? value.toFixed(0) : value.toPrecision(3));
   function move(by) { state.slice = between(state.slice + by, 0, slices - 1); draw(); }
   function window_(low, high) { state.low = low; state.high = high; draw(); }
   function fade(by) { if (opacity) { opacity.value = between(Number(opacity.value) + by, 0, 100); draw(); } }
 
+  section.addEventListener("show", (event) => { state.slice = between(event.detail, 0, slices - 1); draw(); });
   slider.addEventListener("input", () => { state.slice = slider.value - 1; draw(); });
   if (opacity) opacity.addEventListener("input", draw);
   if (chosen) chosen.addEventListener("change", draw);

@@ -1,0 +1,184 @@
+"""Which pictures decided: leave-one-out, alone and attention, on networks with random weights."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxstroke import models
+from jaxstroke.benchmark import synthetic
+from jaxstroke.config_json import copied
+from jaxstroke.explain import importance, maps
+from jaxstroke.models import heads, sequence
+from jaxstroke.training import step
+
+MASK = np.array([[1, 1, 1, 1, 0, 0]], np.float32)  # four images, two of padding
+HEAD, IMAGE = "diagnosis", "images"
+
+
+def made(sequence_file, name: str):
+    """(network, variables, fitted numbers, a batch of one patient) with this sequence model."""
+    config = copied(sequence_file.get_config("smoke"))
+    with config.unlocked():
+        config.model.sequence = name
+    images = jnp.asarray(np.random.default_rng(0).normal(size=(1, 6, 16, 16, 1)), jnp.float32)
+    batch = {"images/images": images, "images_mask/images": jnp.asarray(MASK), "clinical": jnp.zeros((1, 0)), "weight": jnp.ones(1)}
+    network = models.build(config)
+    params = jax.jit(lambda: network.init(jax.random.key(0), batch, {}, train=False)["params"])()
+    fitted = {"logit_shift/diagnosis": np.array([0.7], np.float32)}
+    return network, {"params": params, "stats": {}}, fitted, batch
+
+
+def outputs_of(network):
+    """`(variables, fitted, batch) -> outputs` at the prevalence of the training patients."""
+    return jax.jit(lambda variables, fitted, batch: step.shifted(step.evaluated(network, variables, fitted, batch), fitted))
+
+
+@pytest.mark.parametrize("name", sequence.SEQUENCES)
+def test_it_is_what_the_network_says_without_an_image_and_of_it_alone(sequence_file, name):
+    """Against a batch in which the others are really not there: taken out, not masked."""
+    network, variables, fitted, batch = made(sequence_file, name)
+    found, outputs = importance.measure(network, HEAD, IMAGE)(variables, fitted, batch), outputs_of(network)
+
+    def of(places) -> float:
+        places = list(places)
+        shorter = {"images/images": batch["images/images"][:, places], "images_mask/images": jnp.ones((1, len(places)))}
+        return float(outputs(variables, fitted, batch | shorter)["logits"][HEAD][0, 0])
+
+    assert float(found["all"]) == pytest.approx(of(range(4)), abs=1e-5)
+    for place in range(4):
+        without = [other for other in range(4) if other != place]
+        assert float(found["leave_one_out"][place]) == pytest.approx(of(range(4)) - of(without), abs=1e-5)
+        assert float(found["alone"][place]) == pytest.approx(of([place]), abs=1e-5)
+    assert np.abs(found["leave_one_out"][:4]).max() > 1e-4
+
+
+@pytest.mark.parametrize("name", sequence.SEQUENCES)
+def test_padding_has_exactly_none_and_changes_none(sequence_file, name):
+    network, variables, fitted, batch = made(sequence_file, name)
+    measure = importance.measure(network, HEAD, IMAGE)
+    plain = measure(variables, fitted, batch)
+    double = batch["images/images"].at[:, 4:].set(batch["images/images"][:, :2])  # what lies there is one of the patient's images again
+    longer = {"images/images": jnp.pad(double, ((0, 0), (0, 9), *[(0, 0)] * 3)), "images_mask/images": jnp.pad(MASK, ((0, 0), (0, 9)))}
+    for changed in (batch | {"images/images": double}, batch | longer):
+        found = measure(variables, fitted, changed)
+        for key in ("leave_one_out", "alone"):
+            assert not np.asarray(found[key])[4:].any()
+            np.testing.assert_allclose(found[key][:4], plain[key][:4], atol=1e-6)
+    empty = measure(variables, fitted, batch | {"images_mask/images": jnp.zeros((1, 6))})
+    assert not np.asarray(empty["leave_one_out"]).any() and np.isfinite(empty["all"])
+
+
+def test_of_a_mean_it_is_known_from_the_images_alone(sequence_file):
+    """The log-odds are the mean of those of the images: without the i-th, (n mean - l_i) / (n - 1)."""
+    network, variables, fitted, batch = made(sequence_file, "mean")
+    found = importance.measure(network, HEAD, IMAGE)(variables, fitted, batch)
+    alone = np.asarray(found["alone"])[:4]
+    assert float(found["all"]) == pytest.approx(alone.mean(), abs=1e-5)
+    np.testing.assert_allclose(found["leave_one_out"][:4], alone.mean() - (alone.sum() - alone) / 3, atol=1e-5)
+    assert (np.sign(found["leave_one_out"][:4]) == np.sign(alone - alone.mean())).all()
+
+
+def test_of_two_equal_images_neither_matters_to_a_maximum(sequence_file):
+    """What the page warns of: each stands in for the other, and what they say alone tells of them."""
+    network, variables, fitted, batch = made(sequence_file, "max")
+    twice = batch["images/images"].at[:, 1].set(batch["images/images"][:, 0])
+    found = importance.measure(network, HEAD, IMAGE)(variables, fitted, batch | {"images/images": twice})
+    np.testing.assert_allclose(found["leave_one_out"][:2], 0, atol=1e-6)
+    assert float(found["alone"][0]) == pytest.approx(float(found["alone"][1]), abs=1e-6)
+
+
+@pytest.mark.parametrize("name", sequence.SEQUENCES)
+def test_attention_is_found_where_there_is_any(sequence_file, name):
+    network, variables, fitted, batch = made(sequence_file, name)
+    found = importance.attention(network, IMAGE)(variables, fitted, batch)
+    if name != "attention":
+        assert found is None
+        return
+    assert float(found.sum()) == pytest.approx(1, abs=1e-6) and not np.asarray(found)[4:].any() and (np.asarray(found)[:4] > 0).all()
+
+
+def test_attention_is_that_of_the_image_wherever_it_lies():
+    weights = {name: jnp.full((1, 3), value) for name, value in (("ct", 0.25), ("dwi", 0.5))}
+    said = {name: {"inner": {"attention": (one,)}} for name, one in weights.items()}
+    said["ct"]["inner"]["other"] = (jnp.ones((1, 3)),)
+    said["dwi"]["tokens"] = {"attention": (jnp.ones((1, 4, 3, 3)),)}  # between the patches of an image
+    assert importance.weights_of(said, "dwi", (1, 3)).tolist() == [0.5] * 3
+    assert importance.weights_of(said["ct"], "ct", (1, 3)).tolist() == [0.25] * 3  # nothing below its name: all there is
+    assert importance.weights_of(said, "dwi", (1, 4)) is None and importance.weights_of({}, "ct", (1, 3)) is None
+
+
+def test_patients_with_more_and_fewer_images_are_one_compilation(sequence_file):
+    network, variables, fitted, batch = made(sequence_file, "lstm")
+    measure = importance.measure(network, HEAD, IMAGE)
+    for count in (1, 3, 6):
+        measure(variables, fitted, batch | {"images_mask/images": jnp.asarray([[1.0] * count + [0.0] * (6 - count)])})
+    assert measure._cache_size() == 1
+
+
+def test_of_a_module_its_own_number_is_explained_and_of_a_merged_network_the_merge(config_file):
+    config = config_file.get_config("smoke")
+    network, head = models.build(config), config.evaluate.primary
+    drawn = synthetic.draw_batch(config, (1, 1, 1), jax.random.key(1))
+    batch = {name: np.array(x[0, 0]) for name, x in drawn.items() if name != "key"}
+    k = batch["clinical"].shape[-1]
+    fitted = {"clinical_median": np.full(k, 50.0), "clinical_mean": np.full(k, 50.0), "clinical_scale": np.full(k, 15.0)}
+    for task, size in heads.sizes(config).items():
+        fitted |= {f"prior/{task}": np.full(size, 0.3), f"logit_shift/{task}": np.full(size, 0.1)}
+    fitted = jax.tree.map(lambda x: np.asarray(x, np.float32), fitted)
+    params = jax.jit(lambda: network.init(jax.random.key(0), batch, fitted, train=False)["params"])()
+    variables = {"params": params, "stats": {}}
+    key, outputs = "images_mask/adc", outputs_of(network)
+    without = batch | {key: batch[key] * (np.arange(batch[key].shape[1]) != 1)}
+    whole, less = (outputs(variables, fitted, one) for one in (batch, without))
+    for model, number in (
+        (network, lambda outputs: float(outputs["parts"]["adc"]["logits"][head].sum())),
+        (maps.Merged(network), lambda outputs: float(outputs["logits"][head].sum())),
+    ):
+        found = importance.measure(model, head, "adc")(variables, fitted, batch)
+        assert float(found["all"]) == pytest.approx(number(whole), abs=1e-5)
+        assert float(found["leave_one_out"][1]) == pytest.approx(number(whole) - number(less), abs=1e-5)
+
+
+def one(change, **other) -> importance.Importance:
+    change = np.asarray(change, float)
+    files = tuple(f"{n}.jpg" for n in range(change.shape[1]))
+    fields = {"files": files, "whole": np.zeros(len(change)), "alone": change, "attention": None}
+    return importance.Importance(image="ct", head="poor", change=change, left_out=(), **(fields | other))
+
+
+@pytest.mark.parametrize(
+    ("change", "decides"),
+    [
+        ([[0.8, 0.3, -0.5, 0.0]], [1, 0, 1, 0]),  # half of the largest, in either direction
+        ([[0.09, 0.05, 0.0]], [0, 0, 0]),  # too little to speak of
+        ([[1.0, 0.9], [0.6, -0.1]], [1, 0]),  # the networks disagree on the second
+        ([[0.7]], [1]),
+        (np.zeros((2, 0)), []),
+    ],
+)
+def test_what_decides(change, decides):
+    assert one(change).decides.tolist() == [bool(value) for value in decides]
+
+
+RECORD = {
+    "missing": False, "notes": [[0, "3 of 5 pictures kept, evenly spaced"], [2, "left out: it shows the same as file 1 of 7"]],
+    "unread": [[4, "the file is empty (0 bytes)"]], "transforms": [{"name": "letterbox"}, {"name": "slices", "index": [0, 3, 6, -1]}],
+}  # fmt: skip
+
+
+def test_every_file_is_a_picture_or_left_out_with_a_reason():
+    paths = tuple(f"/home/Jane Doe/{name}.jpg" for name in "abcdefg")
+    found = dict(importance.left_out(RECORD, paths))
+    assert set(found) == {"b.jpg", "c.jpg", "e.jpg", "f.jpg"}
+    assert found["c.jpg"] == "left out: it shows the same as a.jpg" and found["e.jpg"] == "the file is empty (0 bytes)"
+    assert found["b.jpg"] == found["f.jpg"] == "one too many: of all pictures 3 evenly spaced ones are kept"
+    missing = {"missing": True, "file": 1, "reason": "truncated", "unread": [[0, "black"]], "notes": [[2, "passed over: a list"]]}
+    assert importance.left_out(missing, paths[:3]) == (("a.jpg", "black"), ("b.jpg", "truncated"), ("c.jpg", "passed over: a list"))
+
+
+def test_a_line_a_picture_and_a_line_what_was_left_out():
+    found = importance.rows("7", "7/1", one([[0.2, -0.4], [0.4, -0.2]], attention=np.array([0.9, 0.1])))
+    assert [line["leave_one_out"] for line in found] == pytest.approx([0.3, -0.3]) and [line["high"] for line in found] == [0.4, -0.2]
+    assert [line["number"] for line in found] == [1, 2] and [line["attention"] for line in found] == [0.9, 0.1]
+    assert all(tuple(line) == importance.COLUMNS for line in found)
