@@ -47,8 +47,10 @@ def roc(numbers: dict, models: dict, task: str, shown: list[str], read: list[dic
     if "" in cuts:
         series = [(model_name(model), style, curves.mean_roc(models[model][""])) for model, style in zip(shown, STYLES, strict=False)]
     else:
-        name = "{}, against the rest" if kind_of(numbers) == "classes" else f"{task} ≥ {{}}"
-        series = [(name.format(cut), STYLES[place % 6], curves.mean_roc(parts)) for place, (cut, parts) in enumerate(cuts.items())]
+        several = kind_of(numbers) == "classes"
+        names = [f"{cut}, against the rest" if several else f"{task} ≥ {cut}" for cut in cuts]
+        each = zip(names, cuts.values(), strict=True)
+        series = [(name, STYLES[place % 6], curves.mean_roc(parts)) for place, (name, parts) in enumerate(each)]
     dots = [
         (str(number), called_words(line, cut), 1 - cut["specificity"]["value"], cut["sensitivity"]["value"])
         for number, line in enumerate(read, 1)
@@ -70,7 +72,7 @@ def calibration(parts: list) -> dict:
     return {"svg": plots.calibration(series, *curves.histogram(parts, column)), "legend": legend(series), "counted": series[-1][0]}
 
 
-def calibration_of_classes(cuts: dict) -> dict | None:
+def calibration_of_classes(cuts: dict) -> dict:
     """A curve a class, recalibrated where that is there, and how many probabilities of a size went to patients' own class and to others."""
     every = [part for parts in cuts.values() for part in parts]
     counted, column = ("recalibrated",) * 2 if all(np.isfinite(part.recalibrated).all() for part in every) else ("raw", "score")
