@@ -19,7 +19,7 @@ NORMALISED = {
     "mask_log": "The value is log(1 + 100 p) / log(101) of the share p of the voxel that is marked.",
     "photograph": "Divide integers by the largest of their type; 0 to 1.",
     "photograph_unpainted": "Divide integers by the largest of their type; 0 to 1. Paint is where red exceeds green and blue by more than "
-    "30/255, and the eight pixels around each such one; it becomes the median over all values of the others whose largest colour is above 40/255.",
+    "30/255, and the eight pixels around each such one; it becomes the median of all values of the other pixels whose largest is above 40/255.",
     "none": "Values stay as they are.",
 }
 NAMED = (
