@@ -11,7 +11,12 @@ Published: that it can be done; data, network and figures are not public. Defaul
 | soop_views | SOOP's painted FLAIR slices, three a patient, mRS > 2     | not measured yet                         |
 | smoke      | synthetic slices, tiny                                    | runs, no more                            |
 
-A table has the columns patient_id, images (a folder, or files joined by `|`) and diagnosis (0 or 1).
+A table has the columns patient_id, images (a folder, or files joined by `|`) and diagnosis (0 or 1). One of several classes instead:
+
+    --config.cohort.outcomes.diagnosis="('diagnosis','classes',('normal','infarct','bleeding'))" --config.loss.diagnosis.kind=classes
+
+Several at once, in cells such as `infarct|bleeding`, are a binary task each, by a rule `("diagnoses", "contains", "bleeding")` in a config
+of your own: see docs/own_cohort.md.
 `model.sequence` is `lstm`, `gru`, `convlstm`, or a control that knows no order: `attention`, `mean` (of per-image log-odds), `max`.
 `--mode compare` sets them side by side.
 """
@@ -43,14 +48,15 @@ def get_config(variant: str = "own") -> ConfigDict:
     config.split.inner_folds = 0
     config.optimizer.learning_rate, config.optimizer.schedule = 1e-3, "cosine"
     config.train.imbalance = "weights"
-    config.variants = settings.variants({"lstm": {}} | {name: {"model.sequence": name} for name in SEQUENCES})
     VARIANTS[variant](config)
+    if not config.variants:
+        config.variants = settings.variants({"lstm": {}} | {name: {"model.sequence": name} for name in SEQUENCES})
     return config.lock()
 
 
-def pictures(column: str, shape: tuple[int, int, int], channels: int = 1) -> ConfigDict:
+def pictures(column: str, shape: tuple[int, int, int], channels: int = 1, normalise: str = "photograph") -> ConfigDict:
     """Up to `shape[0]` pictures a patient, letterboxed to the other two."""
-    return settings.image(column, shape=shape, channels=channels, normalise="photograph", register=False, brain_mask="none", dtype="uint8")
+    return settings.image(column, shape=shape, channels=channels, normalise=normalise, register=False, brain_mask="none", dtype="uint8")
 
 
 def paper(config):
@@ -76,7 +82,7 @@ def small(config):
 def demo(config):
     """Synthetic head CTs written as JPG files, 2 to 64 a patient, whose attainable AUC is known; the lesion is on few of them."""
     config.cohort.recipe = "synthetic_ct_jpg"
-    config.cohort.synthetic.patients = 400
+    config.cohort.synthetic.patients, config.cohort.synthetic.spacing = 600, (10.0, 3.0, 3.0)
     config.cohort.outcomes = ConfigDict({"poor": ("poor_outcome", "==", 1)})
     config.loss = ConfigDict({"poor": {"kind": "binary", "weight": 1.0}})
     config.evaluate.primary, config.evaluate.attainable = "poor", "true_logit_image"
@@ -84,7 +90,9 @@ def demo(config):
     config.train.buckets = (8, 16, 32)
     small(config)
     config.model.encoder = "plain_2d"  # batch normalisation: a small lesion is found in a third of the epochs
-    config.optimizer.learning_rate = 3e-3
+    config.model.dropout = (0.0, 0.3)
+    config.split.folds = 3
+    config.train.epochs, config.optimizer.learning_rate = 25, 2e-3
 
 
 def soop_views(config):
@@ -95,7 +103,11 @@ def soop_views(config):
     config.cohort.complete = ("views", "lesion", "age", "nihss")
     config.clinical.numeric = ("age", "nihss")
     config.images = ConfigDict(
-        {"views": pictures("views", (3, 64, 64), channels=3), "lesion": settings.image("lesion", normalise="mask", register=False)}
+        {
+            "views": pictures("views", (3, 64, 64), channels=3),
+            "unpainted": pictures("views", (3, 64, 64), normalise="photograph_unpainted"),
+            "lesion": settings.image("lesion", normalise="mask", register=False),
+        }
     )
     config.model.images = ("views",)
     config.loss = ConfigDict({"poor": {"kind": "binary", "weight": 1.0}})
@@ -104,6 +116,11 @@ def soop_views(config):
     config.evaluate.subgroups = ("sex", "age")
     small(config)
     config.model.fusion, config.split.inner_folds = "stacked", 3
+    config.model.encoder = "plain_2d"
+    config.model.dropout = (0.0, 0.3)
+    config.optimizer.learning_rate = 2e-3
+    unpainted = {"model.images": ("unpainted",)}
+    config.variants = settings.variants({"lstm": {}, "attention": {"model.sequence": "attention"}, "unpainted": unpainted})
 
 
 def smoke(config):

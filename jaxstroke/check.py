@@ -1,6 +1,6 @@
 """A config checked as a whole before a file is read: every value that names something, and what must fit together."""
 
-from jaxstroke import check_network, ranges
+from jaxstroke import check_network, outcomes, ranges
 from jaxstroke import config as settings
 from jaxstroke.errors import InputError, nearest
 
@@ -26,7 +26,6 @@ CHOICES = {
     "benchmark.kind": ("train", "predict", "compile", "feed"),
     "benchmark.source": ("synthetic", "records"),
 }
-LOSS_OF_RULE = {"ordinal": "ordinal"}  # every other rule makes a binary label
 
 
 def check(config):
@@ -57,9 +56,19 @@ def check_tasks(config):
     for task in config.loss:
         if task not in config.cohort.outcomes:
             raise InputError(f"config.loss.{task} has no outcome in config.cohort.outcomes.{nearest(task, config.cohort.outcomes)}")
-        kind, needed = config.loss[task].kind, LOSS_OF_RULE.get(config.cohort.outcomes[task][1], "binary")
+        (_, rule, value), kind = config.cohort.outcomes[task], config.loss[task].kind
+        needed = outcomes.of_rule(rule)
+        several = isinstance(value, (tuple, list)) and value and all(isinstance(one, (str, int, float)) for one in value)
+        if needed != "binary" and not several:  # how many logits there are hangs on it; what they are is looked at with the table
+            raise InputError(f"config.cohort.outcomes.{task}: rule '{rule}' needs a tuple of values, for example (1, 2, 3).")
         if kind != needed:
             raise InputError(f"config.loss.{task}.kind = '{kind}', but its outcome's rule needs '{needed}'")
+        if needed == "classes" and config.model.fusion in outcomes.OF_ONE_EVENT:
+            known = ", ".join(rule for rule in CHOICES["model.fusion"] if rule not in outcomes.OF_ONE_EVENT)
+            raise InputError(
+                f"config.model.fusion = '{config.model.fusion}' weighs the probability of one event, but config.loss.{task} has classes: "
+                f"use one of {known}"
+            )
 
 
 def check_names(config):

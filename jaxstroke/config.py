@@ -35,7 +35,8 @@ def base() -> ConfigDict:
             "group": "",  # column with the centre, "" = none
             "text": "",  # column with a report, "" = none
             "missing": MISSING,  # cells that mean missing
-            # task: (column, rule, value); rules > >= < <= == in ordinal (cut-offs that rise or fall)
+            # task: (column, rule, value); rules > >= < <= == in ordinal (cut-offs that rise or fall),
+            # classes (each patient has one of these: words or numbers), contains (a name in a cell such as "bleeding|infarct")
             # or within: (column with the event's date, "within", (column with the start, column with the end of follow-up, days))
             "outcomes": ConfigDict(),
             "ranges": ConfigDict(),  # column: (lowest, highest) valid value
@@ -96,7 +97,7 @@ def base() -> ConfigDict:
             "fusion_penalty": 0.3,  # C of the L2 logistic of learned and stacked
         }
     )
-    config.loss = ConfigDict()  # task: {kind: binary | ordinal, weight}
+    config.loss = ConfigDict()  # task: {kind: binary | ordinal | classes, weight}
     config.optimizer = ConfigDict(
         {
             "name": "adamw",  # adamw | adamw_amsgrad (as PyTorch computes it) | sgd | lars
@@ -182,7 +183,7 @@ def base() -> ConfigDict:
         {
             # grad_cam | guided_backpropagation | guided_grad_cam | integrated_gradients | occlusion; one or several
             "method": ("grad_cam",),
-            "head": "",  # task, "" = `evaluate.primary`
+            "head": "",  # task, or one of its classes; "" = `evaluate.primary`
             "image": "",  # "" = every image that the network sees
             "layer": "",  # of grad_cam: end of its path in the network, "" = one that still knows where things are
             "patients": (),  # ids of the table, () = the first ones

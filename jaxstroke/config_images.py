@@ -19,8 +19,9 @@ def image(column: str, **settings) -> ConfigDict:
     normalise     zscore (inside the brain, clipped at 5) | window | window_erased | ct_windows | scale | percentile
                   | mask (its share of a voxel) | mask_log (its logarithm) | none
                   | photograph (0 to the largest of a file's type becomes 0 to 1; means sampling picture)
-                  of pictures photograph, or where DICOM slices in HU are among them window or ct_windows; PNG and JPG, which somebody has
-                  windowed, are then taken as they look
+                  | photograph_unpainted (the same where somebody has painted a lesion in red: the paint becomes the grey of the tissue)
+                  of pictures one of the two, or where DICOM slices in HU are among them window or ct_windows; PNG and JPG, which somebody
+                  has windowed, are then taken as they look
     window        (low, high) in the file's own unit, stored as 0 to 1; what lies outside is 0 or 1, or with window_erased 0; scale refuses
                   no image, the other two one that seems to be in another unit. ct_windows has its own: brain, subdural and bone
     register      resample onto the grid of `cohort.reference` through the affines
@@ -40,4 +41,4 @@ def image(column: str, **settings) -> ConfigDict:
 
 def are_pictures(image) -> bool:
     """Whether each file that an image's cell names is a picture of its own. image: its settings, ConfigDict or dict."""
-    return image["sampling"] == "picture" or image["normalise"] == "photograph"
+    return image["sampling"] == "picture" or image["normalise"].startswith("photograph")

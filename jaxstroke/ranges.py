@@ -49,18 +49,19 @@ OPEN = (
     "evaluate.subgroup_bounds", "variants",
 )  # fmt: skip
 IMAGE_TUPLES = {"shape": (int, (1, 32768), 3, 3), "spacing": (float, (0, 1000), 3, 3), "window": (float, (-1e15, 1e15), 2, 2)}
+SHARES = (  # those that give 0 to 1
+    "window", "window_erased", "ct_windows", "scale", "percentile", "mask", "mask_log", "photograph", "photograph_unpainted",
+)  # fmt: skip
 IMAGE_CHOICES = {
     "kind": ("sequence", "volume"),
     "axis": ("slice", "time"),
     "sampling": ("grid", "resize", "pad", "picture"),
     "dtype": ("int16", "uint8"),
     "channels": (1, 3),
-    # of preprocess.normalise.NORMALISE
-    "normalise": ("zscore", "window", "window_erased", "ct_windows", "scale", "percentile", "mask", "mask_log", "photograph", "none"),
+    "normalise": ("none", "zscore", *SHARES),  # of preprocess.normalise.NORMALISE
 }
-PICTURES = ("photograph", "window", "ct_windows")  # what pictures may be normalised by
+PICTURES = ("photograph", "photograph_unpainted", "window", "ct_windows")  # what pictures may be normalised by
 WINDOWED = ("window", "window_erased", "scale")  # those that read `window`
-SHARES = ("window", "window_erased", "ct_windows", "scale", "percentile", "mask", "mask_log", "photograph")  # those that give 0 to 1
 LONGEST_PATH, LONGEST_NAME = 4096, 255
 MOST_VALUES = 2**26  # of an image as it is stored: 512 x 512 x 256
 MOST_ROWS = 2**20  # of an update

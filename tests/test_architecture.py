@@ -7,11 +7,11 @@ import pathlib
 import pytest
 
 ROOMS = (
-    "errors", "config_images", "config_variants", "config", "config_json", "ranges", "check_network", "check", "workdir", "command_line",
-    "compilations", "restart", "full_disk", "hosts", "terminal",
+    "errors", "outcomes", "config_images", "config_variants", "config", "config_json", "ranges", "check_network", "check", "workdir",
+    "command_line", "compilations", "restart", "full_disk", "hosts", "terminal",
     "cohort", "preprocess", "feed", "models", "evaluation", "training", "explain", "benchmark", "interop", "compare", "main",
 )  # fmt: skip
-ALONE = {"evaluation": {"errors"}}  # no other room, no JAX: reports are made where no accelerator library is
+ALONE = {"evaluation": {"errors", "outcomes"}}  # no other room, no JAX: reports are made where no accelerator library is
 PACKAGE = pathlib.Path(__file__).resolve().parent.parent / "jaxstroke"
 FILES = sorted(PACKAGE.rglob("*.py"))
 

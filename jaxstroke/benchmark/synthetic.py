@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxstroke import config as settings
+from jaxstroke import outcomes
 from jaxstroke.benchmark.source import Source
 from jaxstroke.models import heads
 from jaxstroke.preprocess import clinical
@@ -47,7 +48,8 @@ def draw_batch(config, shape: tuple[int, int, int], key: jax.Array) -> dict[str,
         batch[f"images_mask/{name}"] = jnp.ones((*shape, *elements))
     batch["clinical"], batch["clinical_mask"] = draw_clinical(schema(config), shape, next(keys), next(keys))
     for task, size in heads.sizes(config).items():
-        batch[f"label/{task}"] = jax.random.randint(next(keys), shape, 0, size + 1).astype(jnp.float32)
+        levels = outcomes.of_task(config, task).levels(size)
+        batch[f"label/{task}"] = jax.random.randint(next(keys), shape, 0, levels).astype(jnp.float32)
         batch[f"label_mask/{task}"] = jnp.ones(shape)
     batch["weight"] = jnp.ones(shape)
     batch["row"] = jnp.broadcast_to(jnp.arange(shape[-1], dtype=jnp.int32), shape)

@@ -7,6 +7,7 @@ import re
 
 from etils import epath
 
+from jaxstroke import outcomes
 from jaxstroke.cohort import follow_up, labels, npz
 from jaxstroke.cohort.columns import Layout
 from jaxstroke.cohort.files import JOINED, PICTURES, SLICES, VOLUMES, entries, is_folder
@@ -123,6 +124,10 @@ def _checked_label(layout: Layout, row: dict[str, str], column: str, rule: str, 
     """The label of a task. An outcome out of range stops: it says that the column means something else than the config believes."""
     if row[column] in layout.missing:
         return None
+    if rule == "contains":
+        return labels.contains(row[column], reference)
+    if rule == "classes":
+        return _class(layout, row, column, reference)
     if labels.compares_text(rule, reference):
         return labels.label(row[column], rule, tuple(map(str, reference)) if rule == "in" else reference)
     value = _number(layout, row, column)
@@ -134,6 +139,18 @@ def _checked_label(layout: Layout, row: dict[str, str], column: str, rule: str, 
                 f"or config.cohort.ranges.{column}; leave the cell empty if the outcome is unknown."
             )
     return labels.label(value, rule, reference)
+
+
+def _class(layout: Layout, row: dict[str, str], column: str, classes) -> float:
+    """The place of the class in a cell; a cell that is none of them stops: the config does not know what the column holds."""
+    place = labels.place_of(row[column], classes, layout.decimal_comma)
+    if place is None:
+        known = ", ".join(map(outcomes.class_name, classes))
+        raise InputError(
+            f"table {layout.source}: patient '{row[layout.id]}', column '{column}' is none of the classes {known}. Correct the cell, leave "
+            "it empty if the class is unknown, or add it to the classes in config.cohort.outcomes."
+        )
+    return float(place)
 
 
 def files(cell: str, base: str, missing: frozenset[str]) -> tuple[str, ...]:

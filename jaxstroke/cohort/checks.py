@@ -1,6 +1,9 @@
 """What must hold of any splits, made or edited: known ids, no patient in two parts, both classes in every part."""
 
-from jaxstroke.cohort.labels import is_binary
+from absl import logging
+
+from jaxstroke import outcomes
+from jaxstroke.cohort.labels import word
 from jaxstroke.errors import InputError, nearest
 
 REMEDY = "delete the file to make splits anew, or mend it"
@@ -25,6 +28,7 @@ def check(config, cohort, folds, source: str):
                         f'test patients. Delete that fold\'s "inner", it is then made anew; or {REMEDY}.'
                     )
     check_classes(config, cohort, folds, source)
+    warn_of_untrained(config, cohort, folds, source)
 
 
 def check_keys(where: str, entry, required, known):
@@ -92,8 +96,8 @@ def check_apart(where: str, patients: dict[str, str], parts: dict[str, tuple[str
 
 
 def check_classes(config, cohort, folds, source: str):
-    """Both classes of every binary task are in every part that is fitted or scored."""
-    tasks = [task for task, outcome in config.cohort.outcomes.items() if is_binary(outcome)]
+    """Two classes of every task without levels are in every part that is fitted or scored: both of a binary one."""
+    tasks = [task for task, outcome in config.cohort.outcomes.items() if outcomes.of_rule(outcome[1]) != "ordinal"]
     labels = {unit.unit: unit.labels for unit in cohort.units}
     for fold in folds:
         parts = {"train": fold.train, "val": fold.val, "test": fold.test}
@@ -104,12 +108,30 @@ def check_classes(config, cohort, folds, source: str):
                 found = {labels[unit].get(task) for unit in units} - {None}
                 if len(found) < 2:
                     where = f"{source}, repeat {fold.repeat}, fold {fold.fold}: part '{name}' ({len(units)} units)"
-                    raise InputError(one_class(where, task, found))
+                    raise InputError(one_class(where, task, {word(config.cohort.outcomes[task], one) for one in found}))
 
 
-def one_class(where: str, task: str, found: set[float]) -> str:
-    """The message for a part without both classes."""
-    only = f"only class {found.pop():g}" if found else "no label"
+def warn_of_untrained(config, cohort, folds, source: str):
+    """Say which of several classes, though somebody has it, is in no training patient of a fold: that network cannot learn it."""
+    labels = {unit.unit: unit.labels for unit in cohort.units}
+    for task in config.cohort.outcomes:
+        if outcomes.of_rule(config.cohort.outcomes[task][1]) != "classes":
+            continue
+        trained = [{labels[unit].get(task) for unit in fold.train} for fold in folds]
+        for place in sorted({of[task] for of in labels.values() if of.get(task) is not None}):
+            lacking = sum(place not in found for found in trained)
+            if lacking:
+                name = word(config.cohort.outcomes[task], place)
+                logging.warning(
+                    "%s: nobody with %s = %s is trained on in %d of %d folds, whose networks cannot learn it: set "
+                    "config.split.stratify = '%s', fewer folds, or join it with another class",
+                    source, task, name, lacking, len(folds), task,
+                )  # fmt: skip
+
+
+def one_class(where: str, task: str, found: set[str]) -> str:
+    """The message for a part without two classes."""
+    only = f"only class {found.pop()}" if found else "no label"
     return (
         f"{where} has {only} of task '{task}', so nothing can be fitted or scored there. Set fewer config.split.folds or inner_folds, "
         f"config.split.stratify = '{task}', or take the task out of config.cohort.outcomes and config.loss."

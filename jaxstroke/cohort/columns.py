@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from jaxstroke import config as settings
+from jaxstroke import outcomes as kinds
 from jaxstroke.cohort import labels
 from jaxstroke.errors import InputError, nearest
 
@@ -141,6 +142,14 @@ def check_names(config, outcomes, scored):
         for name in labels.columns_of((event, rule, value)) if rule == "within" else ():
             if name in config.cohort.ranges:
                 raise InputError(f"config.cohort.ranges.{name} is of a column with dates, which '{task}' reads: take it out.")
+    for task, (_, rule, value) in outcomes.items():
+        named = kinds.KINDS["classes"].names(value) if rule == "classes" else (value,) if rule == "contains" else ()
+        for name in named:
+            if name in config.cohort.missing:
+                raise InputError(
+                    f"config.cohort.outcomes.{task}: '{name}' is in config.cohort.missing too, so that nobody could have it: take it out "
+                    "of one of them."
+                )
     for name, limits in config.cohort.ranges.items():
         if len(limits) != 2 or not all(map(labels.is_number, limits)) or limits[0] > limits[1]:
             raise InputError(f"config.cohort.ranges.{name} must be (lowest, highest), for example (0, 6).")

@@ -4,13 +4,15 @@ import datetime
 import operator
 import re
 
+from jaxstroke import outcomes
 from jaxstroke.errors import InputError, nearest
 
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?", re.ASCII)  # in time linear in the cell's length
 DECIMAL_COMMA = re.compile(r"[+-]?\d+,\d+", re.ASCII)
 LARGEST = 1e30  # of a number: sums and quotients of it still fit single precision
 COMPARING = {">": operator.gt, ">=": operator.ge, "<": operator.lt, "<=": operator.le, "==": operator.eq}
-RULES = (*COMPARING, "in", "ordinal", "within")
+RULES = (*COMPARING, "in", "ordinal", "within", "classes", "contains")
+JOINED = "|"  # between the names in a cell that rule `contains` reads
 
 
 def number(cell: str, decimal_comma: bool = False) -> float | None:
@@ -46,8 +48,8 @@ def check_rule(task: str, outcome) -> tuple[str, str, object]:
         raise InputError(f"{key}: unknown rule '{rule}'.{nearest(rule, RULES)}")
     if rule in ("in", "ordinal") and (not isinstance(value, (tuple, list)) or not value):
         raise InputError(f"{key}: rule '{rule}' needs a tuple of values, for example (1, 2, 3).")
-    if rule == "within":
-        check_within(key, column, value)
+    if rule in CHECKS:
+        CHECKS[rule](key, column, value)
         return column, rule, value
     numbers = value if rule == "ordinal" else (value,)
     if rule in ("in", "=="):
@@ -72,6 +74,30 @@ def check_within(key: str, column: str, value):
         raise InputError(f"{key}: rule 'within' needs three columns: the event's date, the start and the end of follow-up.")
 
 
+def check_classes(key: str, column: str, value):
+    """(class, class, ...) of a rule `classes`: words or numbers, each once."""
+    listed = isinstance(value, (tuple, list)) and len(value) > 1 and all(is_word(one) or is_number(one) for one in value)
+    if not listed or any(isinstance(one, bool) for one in value):
+        raise InputError(f"{key}: rule 'classes' needs two classes or more, for example ('normal', 'infarct', 'bleeding') or (0, 1, 2).")
+    names = [outcomes.class_name(one) for one in value]
+    if len(set(names)) < len(names):
+        raise InputError(f"{key}: class '{max(names, key=names.count)}' is named twice.")
+
+
+def check_contains(key: str, column: str, value):
+    """The name that a rule `contains` looks for."""
+    if not is_word(value) or JOINED in value:
+        raise InputError(f"{key}: rule 'contains' needs one name, for example 'bleeding' for cells such as 'bleeding|infarct'.")
+
+
+def is_word(value) -> bool:
+    """Whether a value of the config is text that a cell could hold."""
+    return isinstance(value, str) and value.isprintable() and value == value.strip() != ""
+
+
+CHECKS = {"within": check_within, "classes": check_classes, "contains": check_contains}  # of rules whose value has a form of its own
+
+
 def columns_of(outcome) -> tuple[str, ...]:
     """The columns that a checked rule reads, its own first."""
     column, rule, value = outcome
@@ -83,14 +109,27 @@ def is_number(value) -> bool:
     return isinstance(value, (int, float)) and -1e300 < value < 1e300  # no infinity, not NaN, and no integer beyond what a float holds
 
 
-def is_binary(outcome) -> bool:
-    """Whether a task's rule gives 0 or 1."""
-    return outcome[1] != "ordinal"
-
-
 def compares_text(rule: str, value) -> bool:
     """Whether a rule compares words ("dead") and not numbers."""
-    return rule in ("==", "in") and any(isinstance(one, str) for one in (value if rule == "in" else (value,)))
+    return rule in ("==", "in", "classes") and any(isinstance(one, str) for one in ((value,) if rule == "==" else value))
+
+
+def place_of(cell: str, classes, decimal_comma: bool) -> int | None:
+    """Which of the classes a cell holds: the same words, or where all classes are numbers the same number; None where it is no class."""
+    value = cell if compares_text("classes", classes) else number(cell, decimal_comma)
+    known = [outcomes.class_name(one) for one in classes] if isinstance(value, str) else list(classes)
+    return known.index(value) if value in known else None
+
+
+def word(outcome, found: float) -> str:
+    """A label of a task as the config calls it."""
+    _, rule, value = outcome
+    return outcomes.KINDS["classes"].names(value)[int(found)] if outcomes.of_rule(rule) == "classes" else f"{found:g}"
+
+
+def contains(cell: str, name: str) -> float:
+    """Whether a cell names it, alone or among others joined by `|`."""
+    return float(name in [part.strip() for part in cell.split(JOINED)])
 
 
 def label(value: float | str, rule: str, reference) -> float:

@@ -13,6 +13,7 @@ import pandas as pd
 from absl import logging
 from etils import epath
 
+from jaxstroke import outcomes
 from jaxstroke.cohort import cells, columns, picture_cells, recipes
 from jaxstroke.cohort.csv_file import read_csv, write_csv
 from jaxstroke.config_images import are_pictures
@@ -31,7 +32,7 @@ class Unit:
     group     centre, "" where `cohort.group` is not set or the cell is missing
     paths     image name -> files, () where the cell is missing; columns with brain masks are in here under their own name
     clinical  column -> number, or level of a categorical one; None where missing or outside `cohort.ranges`
-    labels    task -> 0 or 1, or the ordinal level; None where the outcome is missing
+    labels    task -> 0 or 1, the ordinal level, or the place of the class; None where the outcome is missing
     columns   numbers of `evaluate.comparators.columns`, `evaluate.attainable` and `<attainable>_without_*`; None where missing
     text      report
     split     cell of `split.column` verbatim, "" where not set
@@ -63,7 +64,7 @@ class Cohort:
     source  path of the table
     digest  sha256 of ids, paths as written, clinical values, labels and follow-up: the same wherever the folder lies
     notes   (what, rows of the table) of values taken as missing because they are outside `cohort.ranges`, and of labels that are missing
-            because of when something happened
+            because of when something happened; of classes that nobody has
     """
 
     units: tuple[Unit, ...]
@@ -103,6 +104,7 @@ def read_cohort(config, workdir, labelled: bool = True) -> Cohort:
         raise InputError(f"no patient of {source} is left ({steps}). Check config.cohort.outcomes, .complete and .missing against it.")
     notes = tuple((f"{name} outside its range, taken as missing", count) for name, count in layout.outside.items() if count)
     notes += tuple(collections.Counter(text for unit in units for text in unit.unlabelled.values() if labelled).items())
+    notes += _classes_without_patients(config, [unit for unit, kept in zip(units, keep, strict=True) if kept]) if labelled else ()
     for text, count in notes:
         logging.warning("%s: %d rows", text, count)
     used = tuple(unit for unit, kept in zip(units, keep, strict=True) if kept)
@@ -151,6 +153,17 @@ def _tells_nothing(config, unit: Unit, tasks) -> bool:
     """Whether a unit has no label for any of the tasks, and no follow-up on which weights are fitted."""
     weighted = config.evaluate.censoring == "weights"
     return all(unit.labels[task] is None and not (weighted and task in unit.follow_up) for task in tasks)
+
+
+def _classes_without_patients(config, units: list[Unit]) -> tuple[tuple[str, int], ...]:
+    """A note for each class of the config that none of the units used has: it may be misspelt, and no network can learn it."""
+    found = []
+    for task, outcome in config.cohort.outcomes.items():
+        if outcomes.of_rule(outcome[1]) == "classes":
+            seen = {unit.labels[task] for unit in units}
+            names = outcomes.columns_of(config, task)
+            found += [(f"{task} = {name}, used", 0) for place, name in enumerate(names) if place not in seen]
+    return tuple(found)
 
 
 def _digest(units: tuple[Unit, ...], paths: list[dict]) -> str:

@@ -1,6 +1,7 @@
 """What is compared where a config names no variants: of a network of modules, each alone and left out, every rule, and no image at all."""
 
 from jaxstroke import config as settings
+from jaxstroke import outcomes
 from jaxstroke.config_variants import variants
 from jaxstroke.errors import InputError
 from jaxstroke.models import fusion
@@ -36,7 +37,8 @@ def rules(config) -> dict[str, dict]:
     fitted = config.split.inner_folds > 1 or config.train.stages == "joint"
     found = {}
     for kind, column in [("mean", ""), ("stacked", ""), *pairs]:
-        if (kind, column) != own and (fitted or kind not in fusion.FITTED):
+        possible = (fitted or kind not in fusion.FITTED) and (kind not in outcomes.OF_ONE_EVENT or not outcomes.has_classes(config))
+        if (kind, column) != own and possible:
             named = {"model.fusion": kind} | ({"model.fusion_column": column} if column else {})
             found["_".join(filter(None, ("rule", kind, column)))] = named
     return found

@@ -4,12 +4,16 @@ Sources: Cox 1958 (slope and intercept of the logistic recalibration model), Pla
 Youden 1950 (threshold).
 """
 
+import math
+
 import numpy as np
 import pandas as pd
 
 from jaxstroke.evaluation import predictions, weighting
+from jaxstroke.evaluation.auc import number
+from jaxstroke.evaluation.parts import Part, mean_defined
 
-GROUP = ["model", "task", "repeat", "fold", "seed"]
+GROUP = ["model", "task", "repeat", "fold", "seed", "class"]
 
 
 def fit_recalibration(logit: np.ndarray, label: np.ndarray, ridge: float = 1e-3, weight: np.ndarray | None = None) -> tuple[float, float]:
@@ -71,21 +75,25 @@ def youden(score: np.ndarray, label: np.ndarray, weight: np.ndarray | None = Non
 
 
 def decisions(frame: pd.DataFrame) -> dict:
-    """{model: {task: [{"repeat", "fold", "seed", "intercept", "slope", "threshold"}]}} of binary tasks, from the val rows alone.
+    """{model: {task: [{"repeat", "fold", "seed", "intercept", "slope", "threshold"}]}} of tasks without levels, from the val rows alone.
 
     The threshold is on the raw number in `probability`; None where a validation part has one class. intercept and slope are None
-    for scores, which are no probabilities.
+    for scores, which are no probabilities. Of several classes a line each, with its name as `class`, against the rest and without a
+    threshold: the most probable class is the one that is predicted.
     """
     scores = predictions.rank_only(frame)
     known = frame["label"].notna() & frame["probability"].notna() & (frame["weight"] > 0)
-    rows = frame[(frame["split"] == "val") & (frame["class"] == "") & known]
+    rows = frame[(frame["split"] == "val") & known]
+    kinds = {task: predictions.kind_of(part) for task, part in rows.groupby("task")}
+    rows = rows[(rows["class"] == "") | (rows["task"].map(kinds) == "classes")]
     found: dict = {}
-    for (model, task, repeat, fold, seed), group in rows.groupby(GROUP, sort=True):
+    for (model, task, repeat, fold, seed, name), group in rows.groupby(GROUP, sort=True):
         label, weight = group["label"].to_numpy(), group["weight"].to_numpy()
         logit = group["logit"].to_numpy()
         intercept, slope = (None, None) if model in scores else fit_recalibration(logit, label, weight=weight)
         line = {"repeat": int(repeat), "fold": int(fold), "seed": int(seed), "intercept": intercept, "slope": slope}
-        line["threshold"] = youden(group["probability"].to_numpy(), label, weight)
+        line["threshold"] = None if name else youden(group["probability"].to_numpy(), label, weight)
+        line |= {"class": name} if name else {}
         found.setdefault(model, {}).setdefault(task, []).append(line)
     return found
 
@@ -104,7 +112,7 @@ def add_recalibrated(frame: pd.DataFrame) -> pd.DataFrame:
 def apply_decisions(frame: pd.DataFrame, chosen: dict) -> pd.DataFrame:
     """The frame with `recalibrated` filled by numbers of `decisions`, also those of a trained workdir on new patients."""
     fitted = [
-        (model, task, line["repeat"], line["fold"], line["seed"], line["intercept"], line["slope"])
+        (model, task, line["repeat"], line["fold"], line["seed"], line.get("class", ""), line["intercept"], line["slope"])
         for model, tasks in chosen.items()
         for task, lines in tasks.items()
         for line in lines
@@ -115,8 +123,11 @@ def apply_decisions(frame: pd.DataFrame, chosen: dict) -> pd.DataFrame:
     numbers = pd.DataFrame(fitted, columns=[*GROUP, "intercept", "slope"])
     joined = frame[GROUP].merge(numbers, on=GROUP, how="left")
     values = apply(frame["logit"].to_numpy(), joined["intercept"].to_numpy(), joined["slope"].to_numpy())
-    use = np.isfinite(values) & (frame["class"] == "").to_numpy()
-    return frame.assign(recalibrated=np.where(use, values, frame["recalibrated"].to_numpy()))
+    of_class = np.isfinite(values) & (frame["class"] != "").to_numpy()
+    if of_class.any():
+        patient = [name for name in predictions.KEY if name != "class"]
+        values[of_class] /= frame[patient].assign(value=values)[of_class].groupby(patient)["value"].transform("sum").to_numpy()
+    return frame.assign(recalibrated=np.where(np.isfinite(values), values, frame["recalibrated"].to_numpy()))
 
 
 def measures(probability: np.ndarray, label: np.ndarray, weight: np.ndarray | None = None) -> dict:
@@ -131,6 +142,13 @@ def measures(probability: np.ndarray, label: np.ndarray, weight: np.ndarray | No
     intercept, slope = fit_recalibration(logit, label, 1e-6, weight)
     found = {"slope": slope, "intercept": intercept, "in_the_large": in_the_large(logit, label, weight)}
     return found | {"ece": expected_error(probability, label, weight)}
+
+
+def averaged(joined: list[Part], column: str) -> dict:
+    """`measures` of a column of joined parts, averaged over them."""
+    found = [measures(getattr(part, column), part.label, part.weight) for part in joined]
+    names = ("slope", "intercept", "in_the_large", "ece")
+    return {name: number(mean_defined([math.nan if one[name] is None else one[name] for one in found])) for name in names}
 
 
 def in_the_large(logit: np.ndarray, label: np.ndarray, weight: np.ndarray | None = None) -> float:

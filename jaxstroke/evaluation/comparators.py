@@ -8,6 +8,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from jaxstroke.evaluation import predictions, weighting
+from jaxstroke.outcomes import namespace
 
 
 def fit(
@@ -41,7 +42,7 @@ def fit(
 
 def apply(numbers: dict, values: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """Probabilities `n` of patients by fitted numbers; values and mask: n k as in `fit`, of NumPy or another library of arrays."""
-    xp = predictions.namespace(values)
+    xp = namespace(values)
     x = design(numbers, xp.asarray(values, dtype=float), xp.asarray(mask) > 0)
     return predictions.sigmoid(x @ xp.asarray(numbers["coefficients"]) + numbers["intercept"])
 
@@ -51,7 +52,7 @@ def design(numbers: dict, values: np.ndarray, known: np.ndarray) -> np.ndarray:
 
     Flags stay 0 and 1: standardising the flag of the one patient without a value would give that patient a weight of twenty.
     """
-    xp = predictions.namespace(values)
+    xp = namespace(values)
     filled = xp.where(known, values, xp.asarray(numbers["median"]))
     standard = (filled - xp.asarray(numbers["mean"])) / xp.asarray(numbers["scale"])
     return xp.hstack([standard, (~known).astype(float)])

@@ -6,7 +6,7 @@ import numpy as np
 
 from jaxstroke.evaluation import calibration, weighting
 from jaxstroke.evaluation.auc import number
-from jaxstroke.evaluation.parts import Part, averaged, mean_defined, pooled
+from jaxstroke.evaluation.parts import Part, aligned, averaged, mean_defined, pooled
 from jaxstroke.evaluation.rates import confusion, rates_of
 from jaxstroke.evaluation.subgroups import FEWEST
 
@@ -70,17 +70,35 @@ def by_outcome(cuts: dict[str, list[Part]], names: dict[int, str], score: bool, 
     """Where the predictions of each outcome lie: ([{"name", "n", "shares", "quartiles"}], edges), from the lowest outcome.
 
     A prediction is the probability or, with levels, the expected level. names: of the outcomes 0, 1, ... score: it only ranks, and the
-    bins span its middle 98 %. shares (b, of a sum of 1) and quartiles are None where fewer than `FEWEST` patients have the outcome.
-    None where the cut-offs are of different patients. Patients as they are, without weights.
+    bins span its middle 98 %. None where the cut-offs are of different patients. Patients as they are, without weights.
     """
-    aligned = list(zip(*(pooled(parts) for parts in cuts.values()), strict=False))
-    if not all(np.array_equal(part.unit, row[0].unit) for row in aligned for part in row):
+    found = aligned(cuts)
+    if found is None:
         return None
-    value = np.concatenate([sum(part.score for part in row) for row in aligned])
-    level = np.concatenate([sum(part.label for part in row) for row in aligned])
-    unit = np.concatenate([row[0].unit for row in aligned])
+    value = np.concatenate([sum(part.score for part in row) for row in found])
+    level = np.concatenate([sum(part.label for part in row) for row in found])
+    unit = np.concatenate([row[0].unit for row in found])
     low, high = np.percentile(value, [1, 99]) if score else (0.0, float(len(cuts)))
     edges = np.linspace(low, high if high > low else low + 1, bins + 1)
+    return grouped(value, level, unit, names, edges), edges
+
+
+def of_true_class(cuts: dict[str, list[Part]], bins: int = 24) -> tuple[list[dict], np.ndarray] | None:
+    """As `by_outcome`, of several classes: the probability that each patient's own class was given."""
+    found = aligned(cuts)
+    if found is None:
+        return None
+    value = np.concatenate([sum(part.score * part.label for part in row) for row in found])
+    place = np.concatenate([np.stack([part.label for part in row]).argmax(0) for row in found])
+    unit, edges = np.concatenate([row[0].unit for row in found]), np.linspace(0, 1, bins + 1)
+    names = {number: name if len(name) < 12 else f"{name[:10]}…" for number, name in enumerate(cuts)}  # as many letters as there is room
+    return grouped(value, place, unit, names, edges), edges
+
+
+def grouped(value: np.ndarray, level: np.ndarray, unit: np.ndarray, names: dict[int, str], edges: np.ndarray) -> list[dict]:
+    """{"name", "n", "shares", "quartiles"} of each outcome's n values; shares (b, of a sum of 1) and quartiles are None where fewer than
+    `FEWEST` patients have the outcome.
+    """
     groups = []
     for outcome, name in names.items():
         values, n = np.clip(value[level == outcome], edges[0], edges[-1]), len(np.unique(unit[level == outcome]))
@@ -88,7 +106,7 @@ def by_outcome(cuts: dict[str, list[Part]], names: dict[int, str], score: bool, 
         if n >= FEWEST:
             group |= {"shares": np.histogram(values, edges)[0] / len(values), "quartiles": np.percentile(values, [25, 50, 75])}
         groups.append(group)
-    return groups, edges
+    return groups
 
 
 def operating_points(parts: list[Part], column: str, at: tuple[float, ...]) -> list[dict] | None:

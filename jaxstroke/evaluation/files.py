@@ -78,6 +78,8 @@ def is_rule(rule) -> bool:
     if not isinstance(rule, list) or len(rule) != 3:
         return False
     limits = rule[2]
+    if rule[1] == "classes":
+        return isinstance(limits, list) and all(isinstance(one, str | int | float) for one in limits)
     return rule[1] != "within" or (isinstance(limits, list) and len(limits) == 3 and isinstance(limits[2], int | float))
 
 

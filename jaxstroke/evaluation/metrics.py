@@ -7,7 +7,9 @@ sensitivity, ...) join the folds of a (repeat, seed), and are averaged over thos
 their own fold. `null` where undefined: a fold with one class is left out of the mean and counted in `skipped_folds`.
 An ordinal task is scored at each cut-off; `auc`, `auc_pooled`, `auprc` and `brier` are means over them (its Brier score is the ranked
 probability score divided by the number of cut-offs), `qwk`, `mae` and their like are of the median level: how many cut-offs have a
-probability above 0.5. `subgroups`, `interactions`, `readers` and `agreement`: see the files of these names, the last in `readers`.
+probability above 0.5. Of several classes each is scored against the rest, and `auc`, `auc_pooled` and `auprc` are means over them; the
+file `classes` has what is of all together. `subgroups`, `interactions`, `readers` and `agreement`: see the files of these names, the last
+in `readers`.
 """
 
 import math
@@ -18,10 +20,10 @@ import pandas as pd
 from jaxstroke.evaluation import (
     bootstrap,
     calibration,
+    classes,
     delong,
     in_the_large,
     interactions,
-    kappa,
     ordinal,
     predictions,
     readers,
@@ -30,7 +32,7 @@ from jaxstroke.evaluation import (
     weighting,
 )
 from jaxstroke.evaluation.auc import auc_of, compare_all, number, overall, with_interval
-from jaxstroke.evaluation.parts import Part, Task, averaged, evaluated_split, mean_defined, pooled, tasks_of, units_of
+from jaxstroke.evaluation.parts import Part, Task, averaged, evaluated_split, events, mean_defined, pooled, tasks_of, units_of
 from jaxstroke.evaluation.rates import RATES, confusion, rates_of
 
 
@@ -57,7 +59,7 @@ def compute(
         drawn = bootstrap.weights(task.stratum, resamples, seed)
         aucs = {model: auc_of(cuts, drawn) for model, cuts in task.models.items()}
         for model, cuts in task.models.items():
-            models[model][name] = describe(cuts, aucs[model], model in scores, chosen.get(model, {}).get(name, []))
+            models[model][name] = describe(task.kind, cuts, aucs[model], model in scores, chosen.get(model, {}).get(name, []))
         if "network" in task.models:
             models["network"][name] |= of_network(task, drawn, evaluated_split(frame) == "external", resamples, seed)
         add_attainable(models, task, attainable)
@@ -81,8 +83,8 @@ def of_network(task: Task, drawn: np.ndarray, external: bool, resamples: int, se
     return found | ({"in_the_large": in_the_large.compute(task, "network", resamples, seed)} if external else {})
 
 
-def describe(cuts: dict[str, list[Part]], found: dict, score: bool, thresholds: list[dict]) -> dict:
-    """All numbers of one model on one task."""
+def describe(kind: str, cuts: dict[str, list[Part]], found: dict, score: bool, thresholds: list[dict]) -> dict:
+    """All numbers of one model on one task. kind: of the task."""
     every = [part for parts in cuts.values() for part in parts]
     first = next(iter(cuts.values()))
     leveled = "" not in cuts
@@ -99,13 +101,13 @@ def describe(cuts: dict[str, list[Part]], found: dict, score: bool, thresholds: 
         "score_only": score,
         "brier": None if score else brier(cuts, "score"),
         "mae": None,
-        "calibration": calibration_of([] if score or leveled else pooled(first), "score"),
+        "calibration": calibration.averaged([] if score or leveled else pooled(first), "score"),
         "recalibrated": None,
         "thresholds": [],
         **dict.fromkeys(RATES),
     }
     if leveled:
-        return numbers | ordinal_numbers(cuts, found, score)
+        return numbers | LEVELED[kind](cuts, found, score)
     names = ("repeat", "fold", "seed")
     numbers["thresholds"] = [
         {name: line[name] for name in names} | {"value": line["threshold"], "source": "validation"} for line in thresholds
@@ -117,9 +119,7 @@ def describe(cuts: dict[str, list[Part]], found: dict, score: bool, thresholds: 
     return numbers
 
 
-def events(parts: list[Part]) -> int:
-    """Units with the outcome."""
-    return len({unit for part in parts for unit in part.unit[part.label > 0.5].tolist()})
+LEVELED = {"ordinal": ordinal.numbers, "classes": classes.numbers}
 
 
 def average_precision(part: Part) -> float:
@@ -146,19 +146,12 @@ def brier(cuts: dict[str, list[Part]], column: str) -> float | None:
     return number(mean_defined([averaged(pooled(parts), squared) for parts in cuts.values()]))
 
 
-def calibration_of(joined: list[Part], column: str) -> dict:
-    """Slope, intercept and expected error, averaged over joined parts."""
-    found = [calibration.measures(getattr(part, column), part.label, part.weight) for part in joined]
-    names = ("slope", "intercept", "in_the_large", "ece")
-    return {name: number(mean_defined([math.nan if one[name] is None else one[name] for one in found])) for name in names}
-
-
 def recalibrated(parts: list[Part]) -> dict | None:
     """Brier score and calibration of the recalibrated probabilities, None where they are absent."""
     joined = [part for part in pooled(parts) if np.isfinite(part.recalibrated).all()]
     if not joined:
         return None
-    return {"brier": brier({"": joined}, "recalibrated"), "calibration": calibration_of(joined, "recalibrated")}
+    return {"brier": brier({"": joined}, "recalibrated"), "calibration": calibration.averaged(joined, "recalibrated")}
 
 
 def rates(parts: list[Part], thresholds: list[dict]) -> dict:
@@ -175,28 +168,6 @@ def rates(parts: list[Part], thresholds: list[dict]) -> dict:
             counts[key] = counts.get(key, np.zeros(4)) + confusion(part.score >= threshold, part.label > 0.5, part.weight)
     found = [rates_of(*cells) for cells in counts.values()]
     return {name: number(mean_defined([one[name] for one in found])) for name in RATES}
-
-
-def ordinal_numbers(cuts: dict[str, list[Part]], found: dict, score: bool) -> dict:
-    """`auc_cuts`: the AUC at each cut-off; the others tell how the median level agrees with the true one: weighted kappa, mean and root
-    mean squared error, balanced accuracy over levels, uniform ordinal classification index (0 is perfect).
-    """
-    by_cut = {cut: with_interval(*found[cut]) | {"events": events(cuts[cut])} for cut in cuts}
-    numbers: dict = {"auc_cuts": by_cut} | dict.fromkeys(LEVELS)
-    aligned = list(zip(*(pooled(parts) for parts in cuts.values()), strict=False))
-    if score or not all(np.array_equal(part.unit, row[0].unit) for row in aligned for part in row):
-        return numbers
-    levels = [(sum(part.label for part in row), sum((part.score > 0.5).astype(float) for part in row)) for row in aligned]
-    return numbers | {name: number(mean_defined([rule(*pair, len(cuts) + 1) for pair in levels])) for name, rule in LEVELS.items()}
-
-
-LEVELS = {  # of (true, predicted, number of levels)
-    "qwk": lambda true, predicted, levels: kappa.cohen(ordinal.confusion(true, predicted, levels), kappa.apart(np.arange(levels), 2)),
-    "mae": lambda true, predicted, _: np.abs(true - predicted).mean(),
-    "rmse": lambda true, predicted, _: np.sqrt(np.mean((true - predicted) ** 2)),
-    "level_balanced_accuracy": lambda true, predicted, levels: ordinal.balanced_accuracy(ordinal.confusion(true, predicted, levels)),
-    "uoc": lambda true, predicted, levels: ordinal.uoc_index(ordinal.confusion(true, predicted, levels)),
-}
 
 
 def add_attainable(models: dict, task: Task, attainable: str):

@@ -4,7 +4,24 @@ import math
 
 import numpy as np
 
+from jaxstroke.evaluation import kappa
+from jaxstroke.evaluation.auc import number, with_interval
+from jaxstroke.evaluation.parts import Part, aligned, events, mean_defined
+
 BETAS = np.linspace(0.0, 1.0, 1000)  # weights of the penalty that the index is averaged over, as in the haemorrhage paper's code
+
+
+def numbers(cuts: dict[str, list[Part]], found: dict, score: bool) -> dict:
+    """`auc_cuts`: the AUC at each cut-off; the others tell how the median level agrees with the true one: weighted kappa, mean and root
+    mean squared error, balanced accuracy over levels, uniform ordinal classification index (0 is perfect). found: of `auc.auc_of`.
+    """
+    by_cut = {cut: with_interval(*found[cut]) | {"events": events(cuts[cut])} for cut in cuts}
+    line: dict = {"auc_cuts": by_cut} | dict.fromkeys(LEVELS)
+    joined = aligned(cuts)
+    if score or joined is None:
+        return line
+    levels = [(sum(part.label for part in row), sum((part.score > 0.5).astype(float) for part in row)) for row in joined]
+    return line | {name: number(mean_defined([rule(*pair, len(cuts) + 1) for pair in levels])) for name, rule in LEVELS.items()}
 
 
 def confusion(true: np.ndarray, predicted: np.ndarray, levels: int) -> np.ndarray:
@@ -42,3 +59,12 @@ def uoc_index(counts: np.ndarray) -> float:
         before = np.minimum(np.minimum(least[:, row, column + 1], least[:, row + 1, column]), least[:, row, column])
         least[:, row + 1, column + 1] = before + cost[:, row, column]
     return float(np.trapezoid(least[:, -1, -1], BETAS))
+
+
+LEVELS = {  # of (true, predicted, number of levels)
+    "qwk": lambda true, predicted, levels: kappa.cohen(confusion(true, predicted, levels), kappa.apart(np.arange(levels), 2)),
+    "mae": lambda true, predicted, _: np.abs(true - predicted).mean(),
+    "rmse": lambda true, predicted, _: np.sqrt(np.mean((true - predicted) ** 2)),
+    "level_balanced_accuracy": lambda true, predicted, levels: balanced_accuracy(confusion(true, predicted, levels)),
+    "uoc": lambda true, predicted, levels: uoc_index(confusion(true, predicted, levels)),
+}

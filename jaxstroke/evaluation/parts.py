@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 
 from jaxstroke.errors import InputError
+from jaxstroke.evaluation.predictions import kind_of
 
 ROWS = ("unit", "patient", "score", "label", "recalibrated", "weight")  # what a part holds of each row
 
 
 @dataclass(frozen=True)
 class Part:
-    """One model's n rows of one (repeat, seed, fold), for one cut-off, in the order of `unit`.
+    """One model's n rows of one (repeat, seed, fold), for one cut-off or class, in the order of `unit`.
 
     unit, patient: indices into the task's units and patients. score: the probability. label: 0 or 1. recalibrated: NaN where absent.
     weight: above 0.
@@ -33,19 +34,17 @@ class Part:
 
 @dataclass(frozen=True)
 class Task:
-    """All models on one task. models: {model: {cut: parts}}, the cut of a binary task is "". units: ids, by index.
+    """All models on one task. models: {model: {cut: parts}}, the cut of a binary task is "", of classes the name. units: ids, by index.
 
+    kind: of `predictions.kind_of`.
     stratum: a number for each patient, those of one (fold of the first repeat, label) share it: what the bootstrap resamples within.
     """
 
     name: str
+    kind: str
     models: dict[str, dict[str, list[Part]]]
     stratum: np.ndarray
     units: np.ndarray
-
-    @property
-    def ordinal(self) -> bool:
-        return any("" not in cuts for cuts in self.models.values())
 
 
 def evaluated_split(frame: pd.DataFrame) -> str:
@@ -67,7 +66,8 @@ def tasks_of(frame: pd.DataFrame) -> dict[str, Task]:
 
 
 def task_of(name: str, rows: pd.DataFrame) -> Task:
-    """The parts of one task's rows."""
+    """The parts of one task's rows; cut-offs rise, classes are in the order of the file."""
+    kind, place = kind_of(rows), {name: number for number, name in enumerate(rows["class"].unique())}
     unit, units = pd.factorize(rows["unit_id"], sort=True)
     patient, patients = pd.factorize(rows["patient_id"], sort=True)
     rows = rows.assign(unit=unit, patient=patient).sort_values(["unit"], kind="stable")
@@ -76,11 +76,15 @@ def task_of(name: str, rows: pd.DataFrame) -> Task:
         label = group["label"].to_numpy()
         columns = [group[column].to_numpy() for column in ("unit", "patient", "probability")]
         beside = [group[column].to_numpy() for column in ("recalibrated", "weight")]
-        part = Part(int(repeat), int(seed), int(fold), *columns, reached(label, cut, name), *beside)
+        label = label if kind == "classes" else reached(label, cut, name)
+        part = Part(int(repeat), int(seed), int(fold), *columns, label, *beside)
         models.setdefault(str(model), {}).setdefault(str(cut), []).append(part)
-    models = {model: dict(sorted(cuts.items(), key=lambda item: int(item[0] or 0))) for model, cuts in models.items()}
+    order = place.get if kind == "classes" else lambda cut: int(cut or 0)
+    models = {model: {cut: cuts[cut] for cut in sorted(cuts, key=order)} for model, cuts in models.items()}
     ordered = {str(model): models[str(model)] for model in rows.sort_index()["model"].unique()}
-    return Task(name, ordered, strata(rows, len(patients)), np.asarray(units, object))
+    if kind == "classes":  # the one row with the 1 says which
+        rows = rows[rows["label"] > 0.5].assign(label=rows["class"].map(place))
+    return Task(name, kind, ordered, strata(rows, len(patients), kind), np.asarray(units, object))
 
 
 def reached(label: np.ndarray, cut: str, task: str) -> np.ndarray:
@@ -92,8 +96,8 @@ def reached(label: np.ndarray, cut: str, task: str) -> np.ndarray:
     return (label >= int(cut)).astype(np.float64)
 
 
-def strata(rows: pd.DataFrame, patients: int) -> np.ndarray:
-    """A stratum for each patient: its fold in its first repeat, and its label.
+def strata(rows: pd.DataFrame, patients: int, kind: str) -> np.ndarray:
+    """A stratum for each patient: its fold in its first repeat, and its label, of classes the place.
 
     An ordinal label is cut in two where the halves are most equal: a stratum of one patient would never vary and make the interval
     too narrow. A patient with several units counts with the highest label.
@@ -101,9 +105,10 @@ def strata(rows: pd.DataFrame, patients: int) -> np.ndarray:
     first = rows[rows["repeat"] == rows.groupby("patient")["repeat"].transform("min")]
     fold = first.groupby("patient")["fold"].min()
     level = rows.groupby("patient")["label"].max()
-    cuts = np.arange(1, max(1, int(level.max())) + 1)
-    balanced = cuts[np.argmin([abs((level >= cut).mean() - 0.5) for cut in cuts])]
-    codes = pd.factorize(pd.Series(list(zip(fold, level >= balanced, strict=True))))[0]
+    if kind != "classes":
+        cuts = np.arange(1, max(1, int(level.max())) + 1)
+        level = level >= cuts[np.argmin([abs((level >= cut).mean() - 0.5) for cut in cuts])]
+    codes = pd.factorize(pd.Series(list(zip(fold, level, strict=True))))[0]
     assert len(codes) == patients
     return codes
 
@@ -138,6 +143,17 @@ def pooled(parts: list[Part]) -> list[Part]:
 def join(group: list[Part]) -> Part:
     """Parts of one (repeat, seed) as one."""
     return Part(group[0].repeat, group[0].seed, -1, *(np.concatenate([getattr(part, name) for part in group]) for name in ROWS))
+
+
+def aligned(cuts: dict[str, list[Part]]) -> list[tuple[Part, ...]] | None:
+    """The folds joined, one tuple a (repeat, seed) with a part a cut-off or class; None where those are of different units."""
+    found = list(zip(*(pooled(parts) for parts in cuts.values()), strict=False))
+    return found if all(np.array_equal(part.unit, row[0].unit) for row in found for part in row) else None
+
+
+def events(parts: list[Part]) -> int:
+    """Units with the outcome."""
+    return len({unit for part in parts for unit in part.unit[part.label > 0.5].tolist()})
 
 
 def units_of(cuts: dict[str, list[Part]]) -> set[int]:

@@ -12,7 +12,8 @@ LONG = 30  # rows of a table that are shown at once
 
 
 def flow(cohort: dict, content: dict, task: str) -> dict:
-    """{"steps": [(text, n, left out)], "ends": [(text, n)], "notes": [(text, n)]}: from the table to those with and without the outcome.
+    """{"steps": [(text, n, left out)], "ends": [(text, n)], "notes": [(text, n)]}: from the table to those with and without the outcome,
+    or of each class.
 
     notes: what is missing in rows of the table for a reason, in words.
     """
@@ -20,6 +21,7 @@ def flow(cohort: dict, content: dict, task: str) -> dict:
     numbers = lead(content, task)
     events = numbers["events"]
     ends = [] if events is None else [("with the outcome", events), ("without it", numbers["n"] - events)]
+    ends += [(name, one["events"]) for name, one in numbers.get("auc_classes", {}).items()]
     return {"steps": steps, "ends": ends, "notes": [(text, few(n)) for text, n in cohort.get("notes", [])]}
 
 

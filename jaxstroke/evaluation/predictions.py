@@ -5,15 +5,17 @@ Long form, one row a (unit, repeat, fold, seed, split, task, class, model):
 patient_id, unit_id   ids of the table, verbatim ("007" stays "007"); a unit is a (patient, study)
 repeat, fold, seed    integers: which outer split and which network
 split                 val (thresholds and recalibration come from it) | test | external | new
-task, class           class is empty for a binary task, k = 1..K for an ordinal one, meaning P(level >= k)
+task, class           class is empty for a binary task, k = 1..K for an ordinal one, meaning P(level >= k), and of several classes the name
 model                 network | rule:NAME | module:NAME | clinical_logistic | clinical_volume_logistic | column:NAME
 probability           the model's own; for a score (`rule:scalar...`, `column:...`) any number that ranks
 logit                 its log-odds, clipped; empty for a score
-label                 0 or 1, or the level 0..K of an ordinal task (the same on all its class rows); empty where unknown
+label                 0 or 1, or the level 0..K of an ordinal task (the same on all its class rows); of several classes 1 on the row of
+                      the class that it is; empty where unknown
 weight                what the row counts in fits and metrics: 1, but where others stand in for patients who were lost before a horizon;
                       0 where the patient was lost; empty counts as 1
 missing               absent modules and columns, joined by "|"
-recalibrated          probability after a two-parameter logistic fitted on the val rows of the same repeat, fold, seed; binary only
+recalibrated          probability after a two-parameter logistic fitted on the val rows of the same repeat, fold, seed; of several classes
+                      one for each against the rest, then of a sum of 1; empty for ordinal tasks
 """
 
 import numpy as np
@@ -21,6 +23,7 @@ import pandas as pd
 from etils import epath
 
 from jaxstroke.errors import InputError, nearest
+from jaxstroke.outcomes import namespace
 
 COLUMNS = (
     "patient_id", "unit_id", "repeat", "fold", "seed", "split", "task", "class", "model",
@@ -39,11 +42,6 @@ def log_odds(probability: np.ndarray) -> np.ndarray:
     """log(p / (1 - p)) of probabilities clipped away from 0 and 1; NaN stays NaN."""
     clipped = np.clip(np.asarray(probability, np.float64), SMALLEST, 1 - SMALLEST)
     return np.log(clipped) - np.log1p(-clipped)
-
-
-def namespace(values):
-    """The library whose array this is: NumPy, or that of an accelerator's array while a network is exported (the array API standard)."""
-    return values.__array_namespace__() if hasattr(values, "__array_namespace__") else np
 
 
 def sigmoid(logit: np.ndarray) -> np.ndarray:
@@ -90,6 +88,22 @@ def rank_only(frame: pd.DataFrame) -> set[str]:
     """Models whose numbers only rank: scores by name, and models of which no row has a log-odds (a network fused by `scalar`)."""
     has_logit = frame["logit"].notna().groupby(frame["model"]).any()
     return {model for model, known in has_logit.items() if not known or model.startswith(SCORES)}
+
+
+def kind_of(rows: pd.DataFrame) -> str:
+    """What the labelled rows of one task are: binary | ordinal | classes, as `outcomes.KINDS` has them.
+
+    An ordinal label is the same on all rows of a unit; of several classes one row has the 1. InputError where it is neither.
+    """
+    if (rows["class"] == "").all():
+        return "binary"
+    rows = rows[(rows["class"] != "") & (rows["model"] == rows["model"].iloc[-1])]
+    labels = rows.groupby([name for name in KEY if name != "class"])["label"]
+    if (labels.max() == labels.min()).all():
+        return "ordinal"
+    if not ((labels.max() == 1) & (labels.sum() == 1)).all():
+        raise InputError(f"predictions: the labels of task '{rows['task'].iloc[0]}' are neither one level a unit nor 1 in one class alone")
+    return "classes"
 
 
 def write(path: epath.PathLike, frame: pd.DataFrame):

@@ -1,8 +1,9 @@
 """Questions on the analysis: numbers, missing values, leaks, performance, overfitting, validation."""
 
+from jaxstroke import outcomes
 from jaxstroke.evaluation.probast_facts import NO, UNCLEAR, YES, Answer, Facts, candidates, images, network_columns, percent, section, sides
 from jaxstroke.evaluation.subgroups import FEWEST
-from jaxstroke.evaluation.wording import few, show, span
+from jaxstroke.evaluation.wording import few, kind_of, show, span
 
 PER_VARIABLE = (10, 20)  # patients of the rarer kind a candidate predictor: below the first too few, below the second doubtful
 TESTED = 100  # patients of either kind in the tests, below which performance is hardly known
@@ -40,7 +41,8 @@ def enough_to_test(facts: Facts) -> Answer:
     question, both = "Are there enough events, and patients without, in the tests?", sides(facts)
     if both is None:
         return Answer(question, UNCLEAR, f"The outcome has levels; {facts.numbers['n']} were tested.")
-    said = f"{few(both[0])} with and {few(both[1])} without the outcome"
+    what = "rarest class" if kind_of(facts.numbers) == "classes" else "outcome"
+    said = f"{few(both[0])} with and {few(both[1])} without the {what}"
     enough = min(both) >= TESTED
     return Answer(question, YES if enough else NO, f"{said}{'' if enough else f': fewer than {TESTED} of one kind'}.")
 
@@ -104,6 +106,8 @@ def fitted_within(facts: Facts) -> Answer:
 
 def thresholds(facts: Facts) -> Answer:
     question = "Were thresholds set on other patients than those tested?"
+    if kind_of(facts.numbers) == "classes":
+        return Answer(question, YES, "There is none to set: the most probable class is the one that is predicted.")
     sources = {line.get("source") for line in facts.numbers["thresholds"]}
     if not sources:
         return Answer(question, UNCLEAR, "There is no threshold.")
@@ -120,7 +124,7 @@ def imbalance(facts: Facts) -> Answer:
         return Answer(question, UNCLEAR, "run.json does not say how imbalance was met.")
     if remedy == "none":
         return Answer(question, YES, "No remedy for imbalance was used.")
-    if train.get("as_published") or (remedy == "weights" and rule == "ordinal"):
+    if train.get("as_published") or (remedy == "weights" and not outcomes.KINDS[outcomes.of_rule(rule)].weighted):
         return Answer(question, NO, f"Training used {remedy}, and log-odds were not shifted back.")
     return Answer(question, YES, f"Training used {remedy}; log-odds are shifted back to the training patients' own share.")
 
@@ -134,13 +138,20 @@ def discrimination(facts: Facts) -> Answer:
 
 def calibrated(facts: Facts) -> Answer:
     question, again = "Was calibration looked at, and is it good?", facts.numbers["recalibrated"]
-    slope = (again or facts.numbers)["calibration"]["slope"]
-    if slope is None:
+    slopes = slopes_of(again or facts.numbers)
+    if not slopes:
         return Answer(question, UNCLEAR, "No calibration slope: the outcome has levels, or the model gives a score.")
-    good = SLOPES[0] <= slope <= SLOPES[1]
+    good = all(SLOPES[0] <= slope <= SLOPES[1] for slope in slopes)
     when = "after recalibration" if again else "without recalibration"
     said = f"{'inside' if good else 'outside'} {SLOPES[0]:g} to {SLOPES[1]:g}"
-    return Answer(question, YES if good else NO, f"Slope {show(slope, 2)} {when}, {said}.")
+    named = ", ".join(show(slope, 2) for slope in slopes)
+    return Answer(question, YES if good else NO, f"Slope{'s of the classes' * (len(slopes) > 1)} {named} {when}, {said}.")
+
+
+def slopes_of(numbers: dict) -> list[float]:
+    """The calibration slope, or that of each class; none where it is undefined."""
+    parts = (numbers.get("calibration_classes") or {"": numbers["calibration"]}).values()
+    return [one["slope"] for one in parts if one["slope"] is not None]
 
 
 def optimism(facts: Facts) -> Answer:

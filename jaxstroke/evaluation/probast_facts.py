@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from jaxstroke.evaluation.subgroups import FEWEST
-from jaxstroke.evaluation.wording import few, lead
+from jaxstroke.evaluation.wording import few, kind_of, lead
 
 YES, NO, UNCLEAR = "yes", "no", "unclear"
 
@@ -91,8 +91,10 @@ def candidates(facts: Facts) -> int:
 
 
 def sides(facts: Facts) -> tuple[int, int] | None:
-    """Units with and without the primary outcome, None where it has levels."""
+    """Units with and without the primary outcome, of classes the rarest one; None where it has levels."""
     events = facts.numbers["events"]
+    if kind_of(facts.numbers) == "classes":
+        events = min(one["events"] for one in facts.numbers["auc_classes"].values())
     return None if events is None else (events, facts.numbers["n"] - events)
 
 

@@ -70,7 +70,7 @@ def compute(task: Task, found: dict[str, Reader], drawn: np.ndarray) -> list[dic
     """
     network = task.models.get("network")
     lines = []
-    for model, reader in found.items() if not task.ordinal else ():
+    for model, reader in found.items() if task.kind == "binary" else ():
         parts = None
         if network is not None:
             common = np.intersect1d(reader.unit, np.concatenate([part.unit for part in network[""]]))

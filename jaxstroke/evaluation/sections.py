@@ -2,12 +2,15 @@
 
 import statistics
 
+import numpy as np
+
 from jaxstroke.evaluation import curves, plots
-from jaxstroke.evaluation.wording import few, lead, main_model, model_name, share, show, span
+from jaxstroke.evaluation.wording import few, kind_of, lead, main_model, model_name, share, show, span
 
 STYLES = ("s0", "s1", "s2", "s3", "s4", "s5")
 MOST_CURVES = 4
 POINTS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)  # probabilities at which the table of thresholds has a row
+PREDICTION = {"binary": "predicted probability", "ordinal": "expected level", "classes": "probability of the true class"}
 PLAIN = {"table": "table of patients", "splits": "splits.json"}  # what `run.json` hashes beside the records of images
 
 
@@ -26,23 +29,28 @@ def figures(content: dict, models: dict, task: str) -> dict:
     numbers, cuts = content["models"][shown[0]][task], models[shown[0]]
     read = [line for line in content["readers"] if line["task"] == task and line["cuts"]]
     found = {
-        "roc": roc(models, task, shown, read),
+        "roc": roc(numbers, models, task, shown, read),
         "calibration": None,
         "decision": None,
         "distributions": distributions(numbers, cuts, task),
     }
     if "" in cuts and not numbers["score_only"]:
         found |= {"calibration": calibration(cuts[""]), "decision": decision(content, models, task, shown)}
+    elif kind_of(numbers) == "classes" and not numbers["score_only"]:
+        found["calibration"] = calibration_of_classes(cuts)
     return found
 
 
-def roc(models: dict, task: str, shown: list[str], read: list[dict]) -> dict:
-    """The models' mean curves and the readers' points, numbered; of a task with levels the main model's, a curve a cut-off."""
+def roc(numbers: dict, models: dict, task: str, shown: list[str], read: list[dict]) -> dict:
+    """The models' mean curves and the readers' points, numbered; of a task with levels or classes the main model's, a curve each."""
     cuts = models[shown[0]]
     if "" in cuts:
         series = [(model_name(model), style, curves.mean_roc(models[model][""])) for model, style in zip(shown, STYLES, strict=False)]
     else:
-        series = [(f"{task} ≥ {cut}", STYLES[place % 6], curves.mean_roc(parts)) for place, (cut, parts) in enumerate(cuts.items())]
+        several = kind_of(numbers) == "classes"
+        names = [f"{cut}, against the rest" if several else f"{task} ≥ {cut}" for cut in cuts]
+        each = zip(names, cuts.values(), strict=True)
+        series = [(name, STYLES[place % 6], curves.mean_roc(parts)) for place, (name, parts) in enumerate(each)]
     dots = [
         (str(number), called_words(line, cut), 1 - cut["specificity"]["value"], cut["sensitivity"]["value"])
         for number, line in enumerate(read, 1)
@@ -64,17 +72,30 @@ def calibration(parts: list) -> dict:
     return {"svg": plots.calibration(series, *curves.histogram(parts, column)), "legend": legend(series), "counted": series[-1][0]}
 
 
+def calibration_of_classes(cuts: dict) -> dict:
+    """A curve a class, recalibrated where that is there, and how many probabilities of a size went to patients' own class and to others."""
+    every = [part for parts in cuts.values() for part in parts]
+    counted, column = ("recalibrated",) * 2 if all(np.isfinite(part.recalibrated).all() for part in every) else ("raw", "score")
+    series = [(name, STYLES[place % 6], curves.calibration_groups(parts, column)) for place, (name, parts) in enumerate(cuts.items())]
+    counts = [curves.histogram(parts, column) for parts in cuts.values()]
+    edges, without, having = counts[0][0], sum(one[1] for one in counts), sum(one[2] for one in counts)
+    return {"svg": plots.calibration(series, edges, without, having), "legend": legend(series), "counted": counted}
+
+
 def distributions(numbers: dict, cuts: dict, task: str) -> dict | None:
     """The main model's predictions, apart for each outcome."""
-    binary = "" in cuts
-    names = {0: "without", 1: "with"} if binary else {level: f"{task} {level}" for level in range(len(cuts) + 1)}
-    found = curves.by_outcome(cuts, names, numbers["score_only"])
+    kind = kind_of(numbers)
+    if kind == "classes":
+        found = None if numbers["score_only"] else curves.of_true_class(cuts)
+    else:
+        names = {0: "without", 1: "with"} if kind == "binary" else {level: f"{task} {level}" for level in range(len(cuts) + 1)}
+        found = curves.by_outcome(cuts, names, numbers["score_only"])
     if found is None:
         return None
     groups, edges = found
     words = [{**group, "n": few(group["n"], "n = "), "style": "s0" if group["name"] != "without" else "s4"} for group in groups]
     known = [line["value"] for line in numbers["thresholds"] if line["value"] is not None]
-    label = "score" if numbers["score_only"] else "predicted probability" if binary else "expected level"
+    label = "score" if numbers["score_only"] else PREDICTION[kind]
     return {"svg": plots.distributions(words, edges, label, [statistics.median(known)] if known else []), "threshold": bool(known)}
 
 

@@ -1,15 +1,17 @@
 """What the report says: sentences, table rows and figures from `metrics.json` and its neighbours, ready for the template."""
 
-from jaxstroke.evaluation import forest, new_patients, patients, sections, tripod
+from jaxstroke.evaluation import by_kind, forest, new_patients, patients, sections, tripod
 from jaxstroke.evaluation.files import Files
 from jaxstroke.evaluation.parts import tasks_of
 from jaxstroke.evaluation.wording import (
     censoring_words,
+    kind_of,
     lead,
     main_model,
     model_name,
     outcome_words,
     p_words,
+    share,
     show,
     size_words,
     span,
@@ -31,6 +33,7 @@ def tell(content: dict, read: Files) -> dict:
         "title": run["config"].get("model", {}).get("name") or "model",
         "primary": primary,
         "outcomes": {task: outcome_words(run, task) for task in tasks},
+        "kind": kind_of(lead(content, primary)),
         "split": content["split"],
         "headline": headline(content, run, primary, bool(read.new.get("known"))),
         "tasks": [task_story(content, task) for task in tasks],
@@ -60,7 +63,7 @@ def headline(content: dict, run: dict, task: str, known: bool) -> dict:
     """The big number, its tiles and what they mean in plain words. known: whether some of new patients were in the training cohort."""
     numbers, name = lead(content, task), model_name(main_model(content, task))
     value, best = numbers["auc"]["value"], numbers.get("attainable_auc")
-    sentences = [pairs_words(value, numbers["events"] is not None)]
+    sentences = [pairs_words(value, by_kind.words(numbers).pair)]
     if best is not None and value is not None:
         sentences.append(
             f"On these very patients the true log-odds, which nobody knows in real data, reach {show(best)}: "
@@ -69,9 +72,10 @@ def headline(content: dict, run: dict, task: str, known: bool) -> dict:
     sentences += [against_words(pair) for pair in content["paired"] if pair["task"] == task and pair["b"].startswith("clinical")]
     return {
         "model": name, "size": size_words(content, task), "auc": show(value), "summary": summary(content, run, task, name, known),
-        "ci95": span(numbers["auc"]["ci95"]), "attainable": show(best), "has_attainable": best is not None,
+        "measure": by_kind.words(numbers).measure, "ci95": span(numbers["auc"]["ci95"]),
+        "attainable": show(best), "has_attainable": best is not None,
         "sentences": [sentence for sentence in sentences if sentence],
-        "tiles": tiles(numbers), "ablations": [(name.replace("_", " "), show(v, sign=True)) for name, v in ablations(numbers)],
+        "tiles": by_kind.tiles(numbers), "ablations": [(name.replace("_", " "), show(v, sign=True)) for name, v in ablations(numbers)],
     }  # fmt: skip
 
 
@@ -84,15 +88,16 @@ def summary(content: dict, run: dict, task: str, name: str, known: bool) -> str:
     new = "In patients of whom some were in the training cohort" if known else "In new patients"
     where = new if content["split"] == "external" else "In patients it was not trained on"
     what = f"{task} ({outcome})" if outcome else task
-    return f"{where}, the {name[0].lower()}{name[1:]} predicts {what} with an AUC of {show(numbers['auc']['value'])}{interval}."
+    auc = f"{by_kind.words(numbers).article} of {show(numbers['auc']['value'])}{interval}"
+    return f"{where}, the {name[0].lower()}{name[1:]} predicts {what} with {auc}."
 
 
-def pairs_words(value: float | None, binary: bool) -> str:
-    """What an AUC is, as pairs of patients."""
+def pairs_words(value: float | None, pair: tuple[str, str]) -> str:
+    """What an AUC is, as pairs of patients. pair: of `by_kind.Words`."""
     if value is None:
         return ""
-    pair = "one with the outcome and one without" if binary else "one above and one below a cut-off"
-    return f"Of two patients, {pair}, it ranks the first higher in {100 * value:.0f} of 100 pairs; 50 is chance, 100 is perfect."
+    ranked = f"it ranks the first higher in {100 * value:.0f} of 100 pairs{pair[1]}"
+    return f"Of two patients, {pair[0]}, {ranked}; 50 is chance, 100 is perfect."
 
 
 def ablations(numbers: dict) -> list[tuple[str, float | None]]:
@@ -115,23 +120,6 @@ def against_words(pair: dict) -> str:
     )
 
 
-def tiles(numbers: dict) -> list[tuple[str, str, str]]:
-    """(name, value, explanation) of the numbers beside the AUC."""
-    again = numbers["recalibrated"]
-    beside = f"recalibrated {show(again['brier'])}" if again else "squared error, lower is better"
-    found = [("Brier score", show(numbers["brier"]), beside)]
-    if numbers["events"] is None:
-        found += [("Weighted kappa", show(numbers["qwk"]), "agreement of levels"), ("Mean error", show(numbers["mae"], 2), "levels")]
-        return found
-    slope = numbers["calibration"]["slope"]
-    return [
-        *found,
-        ("Calibration slope", show(slope, 2), f"recalibrated {show(again['calibration']['slope'], 2)}" if again else "1 is calibrated"),
-        ("Sensitivity", show(numbers["sensitivity"], 2), "at thresholds from validation"),
-        ("Specificity", show(numbers["specificity"], 2), "at the same thresholds"),
-    ]
-
-
 def model_rows(content: dict, task: str) -> list[dict]:
     """The table of models: the main one, then the others as they come in the file."""
     paired = {pair["b"]: pair for pair in content["paired"] if pair["task"] == task}
@@ -147,6 +135,7 @@ def model_rows(content: dict, task: str) -> list[dict]:
             "auc": show(numbers["auc"]["value"]), "ci95": span(numbers["auc"]["ci95"]), "limits": numbers["auc"]["ci95"],
             "pooled": show(numbers["auc_pooled"]), "auprc": show(numbers["auprc"]), "brier": show(numbers["brier"]),
             "slope": show(numbers["calibration"]["slope"], 2), "ece": show(numbers["calibration"]["ece"]),
+            "kappa": show(numbers.get("kappa")), "balanced": share(numbers["balanced_accuracy"]), "log_loss": show(numbers.get("log_loss")),
             "qwk": show(numbers.get("qwk")), "mae": show(numbers["mae"], 2), "difference": difference, "difference_limits": low_high,
             "against": show(difference, sign=True), "against_ci95": span(low_high, sign=True), "p": p_words(pair["p_delong"]),
             "p_holm": p_words(pair["p_holm"]),
@@ -163,7 +152,8 @@ def task_story(content: dict, task: str) -> dict:
     numbers = lead(content, task)
     cuts = [(cut, cell["events"], show(cell["value"]), span(cell["ci95"])) for cut, cell in numbers.get("auc_cuts", {}).items()]
     return {
-        "name": task, "rows": rows, "axis": forest.axis(scale), "ordinal": numbers["events"] is None, "cuts": cuts,
+        "name": task, "rows": rows, "axis": forest.axis(scale), "columns": by_kind.words(numbers).columns, "cuts": cuts,
+        "classes": by_kind.class_rows(numbers), "confusion": by_kind.confusion_rows(numbers),
         "size": size_words(content, task), "paired": paired(rows), "spread": spread_words(numbers.get("spread")),
     }  # fmt: skip
 

@@ -4,7 +4,8 @@ A line is (number, what is asked, what remains to the authors, "…" where that 
 claimed that the files of a workdir do not hold: an empty answer is a blank.
 """
 
-from jaxstroke.evaluation.wording import censoring_words, lead, main_model, model_name, outcome_words, show, size_words, span
+from jaxstroke.evaluation import by_kind
+from jaxstroke.evaluation.wording import censoring_words, kind_of, lead, main_model, model_name, outcome_words, show, size_words, span
 
 SECTIONS = (
     ("Title and abstract", (
@@ -73,9 +74,12 @@ SECTIONS = (
     )),
 )  # fmt: skip
 
+RECALIBRATED = {
+    "binary": "Two-parameter logistic recalibration, fitted on the validation patients of each fold.",
+    "classes": "Two-parameter logistic recalibration of each class against the rest, fitted on the validation patients of each fold; the "
+    "probabilities are then divided by their sum.",
+}
 IMAGES = "Images are resampled and normalised by fixed rules, the same for every patient; files that cannot be used are listed."
-BINARY = "Brier score, calibration slope and curve, net benefit, sensitivity, specificity, predictive values"
-LEVELS = "at each cut-off and their mean; ranked probability score, weighted kappa, mean error"
 
 
 def checklist(content: dict, run: dict, cohort: dict, task: str) -> list[tuple[str, list[dict]]]:
@@ -195,11 +199,11 @@ def of_training(config: dict) -> dict[str, str]:
 def of_methods(content: dict, run: dict, task: str) -> dict[str, str]:
     numbers, columns = lead(content, task), groups_of(content, task)
     whose = "development's " if content["split"] == "external" else ""
-    score = "A score that ranks patients." if numbers["score_only"] else "The probability of the outcome, or of reaching each level."
+    words = by_kind.words(numbers)
+    score = "A score that ranks patients." if numbers["score_only"] else words.gives
     return {
-        "12e": f"AUC, its difference to every comparator with DeLong's p, {LEVELS if numbers['events'] is None else BINARY}; "
-        "95 % intervals by bootstrap of patients.",
-        "12f": "Two-parameter logistic recalibration, fitted on the validation patients of each fold." if numbers["recalibrated"] else "",
+        "12e": f"AUC, its difference to every comparator with DeLong's p, {words.performance}; 95 % intervals by bootstrap of patients.",
+        "12f": RECALIBRATED[kind_of(numbers)] if numbers["recalibrated"] else "",
         "14": f"Nothing in training; performance is shown apart for {', '.join(columns)}." if columns else "",
         "15": f"{score} Thresholds maximise sensitivity + specificity on {whose}validation patients." if numbers["thresholds"] else score,
         "18f": f"jaxstroke {run.get('versions', {}).get('jaxstroke', '')}, Apache-2.0; command, versions and hashes are in this report.",
@@ -211,12 +215,12 @@ def of_results(content: dict, run: dict, task: str) -> dict[str, str]:
     again, auc = numbers["recalibrated"], f"AUC {show(numbers['auc']['value'])} (95 % interval {span(numbers['auc']['ci95'])})"
     centre = run["config"].get("cohort", {}).get("group", "")
     brier = "" if numbers["brier"] is None else f", Brier score {show(numbers['brier'])}"
-    slope = show(again["calibration"]["slope"], 2) if again else ""
+    slope = f", calibration slope {show(again['calibration']['slope'], 2)}" if again and kind_of(numbers) == "binary" else ""
     return {
         "12d": f"Performance is shown apart for the values of {centre}." if centre in columns else "",
         "23a": f"{model_name(main_model(content, task))}: {auc}{brier}." + (f" Groups: {', '.join(columns)}." if columns else ""),
         "23b": f"In the section on subgroups, by {centre}." if centre in columns else "",
-        "24": f"After recalibration: Brier score {show(again['brier'])}, calibration slope {slope}." if again else "",
+        "24": f"After recalibration: Brier score {show(again['brier'])}{slope}." if again else "",
     }
 
 

@@ -1,6 +1,7 @@
 """Numbers and names in plain words, for the report and the terminal."""
 
 from jaxstroke.evaluation.subgroups import FEWEST
+from jaxstroke.outcomes import class_name
 
 
 def task_order(content: dict, run: dict | None = None) -> list[str]:
@@ -18,6 +19,11 @@ def main_model(content: dict, task: str) -> str:
 def lead(content: dict, task: str) -> dict:
     """The numbers of the main model."""
     return content["models"][main_model(content, task)][task]
+
+
+def kind_of(numbers: dict) -> str:
+    """What a task is by its numbers in `metrics.json`: binary | ordinal | classes."""
+    return "classes" if "auc_classes" in numbers else "ordinal" if numbers["events"] is None else "binary"
 
 
 def show(value: float | None, digits: int = 3, sign: bool = False) -> str:
@@ -60,6 +66,8 @@ def outcome_words(run: dict, task: str) -> str:
     column, kind, value = rule
     if kind == "within":
         return horizon_words(column, value)
+    if kind == "classes":
+        return f"{column} is one of {', '.join(map(class_name, value))}"
     if kind != "ordinal":
         return f"{column} {kind} {value}"
     return f"levels of {column}, cut {'at' if value[0] <= value[-1] else 'below'} {', '.join(map(str, value))}"
@@ -94,5 +102,6 @@ def censoring_words(run: dict, tasks: list[str], external: bool) -> str:
 def size_words(content: dict, task: str) -> str:
     numbers = lead(content, task)
     counted = "" if numbers["events"] is None else f", {numbers['events']} with the outcome"
+    counted = f", {len(numbers['auc_classes'])} classes" if kind_of(numbers) == "classes" else counted
     units = "" if numbers["patients"] == numbers["n"] else f" ({numbers['n']} studies)"
     return f"{numbers['patients']} patients{units}{counted}"

@@ -1,19 +1,33 @@
 """What is explained: heads, images, layers and patients that `config.explain` names, or InputError with the nearest name."""
 
 from jaxstroke import config as settings
+from jaxstroke import outcomes
 from jaxstroke.errors import InputError, nearest
-from jaxstroke.explain import maps
+from jaxstroke.explain import files, maps
 
 PAPERS_LAYER = {"densenet121_3d": "transition3/conv"}  # papers' section 3.9
 LEAST_PLACES = 4  # along two axes, of a layer that is chosen
 
 
 def heads(config) -> list[str]:
-    """`explain.head`, or the primary task."""
+    """What `explain.head` or the primary task asks for: the task itself, of a task with classes every one of them; or a class alone."""
     name = config.explain.head or config.evaluate.primary
-    if name not in config.loss:
-        raise InputError(f"config.explain.head = '{name}' is no task of config.loss.{nearest(name, config.loss)}")
-    return [name]
+    classes = class_heads(config)
+    known = {outcomes.columns_of(config, task)[place]: [head] for head, (task, place) in classes.items()}
+    known |= {task: [head for head, (of, _) in classes.items() if of == task] or [task] for task in config.loss}
+    if name not in known:
+        raise InputError(f"config.explain.head = '{name}' is no task of config.loss, nor a class of one.{nearest(name, known)}")
+    return known[name]
+
+
+def class_heads(config) -> dict[str, tuple[str, int]]:
+    """{head: (task, place)} of every class of every task with classes; a head's name is part of files' names."""
+    return {
+        f"{task}-{files.name_of(name)}": (task, place)
+        for task in config.loss
+        if outcomes.of_rule(config.cohort.outcomes[task][1]) == "classes"
+        for place, name in enumerate(outcomes.columns_of(config, task))
+    }
 
 
 def images(config) -> list[str]:

@@ -1,6 +1,6 @@
 """What a network's number depends on, as maps on the stored grid: pure functions of variables and one patient's batch.
 
-A map explains the logit of a head (of an ordinal one the sum of its logits) for one image, by name in `METHODS`:
+A map explains the logit of a head (of an ordinal one the sum of its logits, of a class its log-odds) for one image, by name in `METHODS`:
 
     grad_cam                 Selvaraju et al. 2017 (arXiv 1610.02391): channels of a layer weighted by their mean gradient, ReLU, enlarged
     guided_backpropagation   Springenberg et al. 2015 (arXiv 1412.6806): gradient of the image, its size summed over channels
@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxstroke import outcomes
 from jaxstroke.models import activation
 from jaxstroke.training import step
 
@@ -32,6 +33,22 @@ class Merged:
 
     def apply(self, *arguments, **named) -> dict:
         return self.model.apply(*arguments, **named) | {"parts": {}}
+
+
+@dataclass(frozen=True)
+class Classes:
+    """A network whose classes have a head each: the log-odds of the class against the rest. heads: of `choice.class_heads`."""
+
+    model: nn.Module | Merged
+    heads: dict[str, tuple[str, int]]
+
+    def apply(self, *arguments, **named) -> dict:
+        outputs = self.model.apply(*arguments, **named)
+        parts = {name: part | {"logits": self.with_classes(part["logits"])} for name, part in outputs["parts"].items()}
+        return outputs | {"logits": self.with_classes(outputs["logits"]), "parts": parts}
+
+    def with_classes(self, logits: dict) -> dict:
+        return logits | {head: outcomes.against_rest(logits[task])[..., place] for head, (task, place) in self.heads.items()}
 
 
 def logit(model, variables: dict, fitted: dict, batch: dict, head: str, image: str) -> jax.Array:

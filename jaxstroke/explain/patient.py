@@ -153,10 +153,12 @@ def heads_of(config, asked, unit) -> list[page.Head]:
 
 
 def outcome_words(outcome: tuple, level: str) -> str:
-    """What a probability is of, as `mrs > 2`; level: of an ordinal task, from 1 on."""
+    """What a probability is of, as `mrs > 2`; level: a column of the task, of an ordinal one from 1 on, of classes the name."""
     column, rule, value = outcome
     if rule == "within":
         return wording.horizon_words(column, value)
+    if rule == "classes":
+        return f"{column} is {level}"
     if rule != "ordinal":
         return f"{column} {rule} {value}"
     return f"{column} {'>=' if value[0] <= value[-1] else '<'} {value[int(level) - 1]}"

@@ -10,9 +10,9 @@ def steps_an_epoch(rows: int, batch: int) -> int:
 
 
 def oversampled(rows: np.ndarray, labels: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """`rows` with the rarer of two classes repeated until both are equally frequent. labels: of these rows, NaN = unknown, kept once."""
-    classes = [rows[labels == value] for value in (0.0, 1.0)]
-    if min(map(len, classes)) == 0:
+    """`rows` with the rarer classes repeated until all are equally frequent. labels: of these rows, NaN = unknown, kept once."""
+    classes = [rows[labels == value] for value in known(labels)]
+    if len(classes) < 2:
         return rows
     most = max(map(len, classes))
     extra = [generator.choice(part, most - len(part)) for part in classes]
@@ -20,13 +20,17 @@ def oversampled(rows: np.ndarray, labels: np.ndarray, generator: np.random.Gener
 
 
 def frequencies(labels: np.ndarray) -> np.ndarray:
-    """`n`: how often each row is met on average once `oversampled` has balanced two classes. labels: NaN = unknown."""
+    """`n`: how often each row is met on average once `oversampled` has balanced the classes. labels: NaN = unknown."""
     found = np.ones(len(labels))
-    counts = {value: (labels == value).sum() for value in (0.0, 1.0)}
-    if min(counts.values()):
-        for value, count in counts.items():
-            found[labels == value] = max(counts.values()) / count
+    counts = {value: (labels == value).sum() for value in known(labels)}
+    for value, count in counts.items():
+        found[labels == value] = max(counts.values()) / count
     return found
+
+
+def known(labels: np.ndarray) -> np.ndarray:
+    """The different labels among these, rising."""
+    return np.unique(labels[~np.isnan(labels)])
 
 
 def shuffled(rows: np.ndarray, key: tuple[int, ...], labels: np.ndarray | None = None) -> np.ndarray:
@@ -41,7 +45,7 @@ def epoch_rows(rows: np.ndarray, batch: int, key: tuple[int, ...], labels: np.nd
     """The rows of one epoch, `steps batch`, shuffled and padded with -1.
 
     rows: the training rows of a run. batch: rows an update. key: (seed, run number, epoch).
-    labels: of `rows`, to balance two classes by repeating the rarer; None leaves them as they are.
+    labels: of `rows`, to balance the classes by repeating the rarer; None leaves them as they are.
     bucket: rows -> number of the bucket of each; batches are then of one bucket, and come in an order of their own.
     """
     rows = shuffled(rows, key, labels)

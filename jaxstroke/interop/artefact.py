@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxstroke import config as settings
-from jaxstroke import config_json, models
+from jaxstroke import config_json, models, outcomes
 from jaxstroke.evaluation import predictions
 from jaxstroke.feed import resident
 from jaxstroke.models.fusion import FITTED
@@ -51,7 +51,10 @@ def numbers_of(config, schema, kept: dict, run_id: str, variables: dict) -> dict
                 task: [cut_numbers(rule, own, task, cut, variables_of(config, schema, rule)) for cut in range(len(own["priors"][task]))]
                 for task in settings.task_names(config)
             }
-    recalibration = {task: recalibration_of(lines, run_id) for task, lines in recalibrated_tasks(kept).items()}
+    recalibration = {
+        task: [recalibration_of(lines, run_id, name) for name in outcomes.columns_of(config, task)]
+        for task, lines in recalibrated_tasks(kept).items()
+    }
     found = {"network": variables, "fitted": fitted, "fusion": merge, "recalibration": recalibration}
     return jax.tree.map(lambda x: np.asarray(x, np.float32), found, is_leaf=is_vector)
 
@@ -78,16 +81,17 @@ def cut_numbers(rule: fusion.Rule, own: dict, task: str, cut: int, count: int) -
 
 
 def recalibrated_tasks(kept: dict) -> dict[str, list[dict]]:
-    """{task: a line a fold with intercept and slope} of the network's binary tasks; a score that ranks has none."""
+    """{task: a line a fold, and a class, with intercept and slope} of the network's tasks without levels; a score that ranks has none."""
     lines = {
         task: [line for line in found if line["intercept"] is not None] for task, found in kept["decisions"].get("network", {}).items()
     }
     return {task: found for task, found in lines.items() if found}
 
 
-def recalibration_of(lines: list[dict], run_id: str) -> list[float]:
-    """[intercept, slope] of a fold's network, NaN where its validation part had no label."""
-    found = {f"r{line['repeat']}-f{line['fold']}-s{line['seed']}": [line["intercept"], line["slope"]] for line in lines}
+def recalibration_of(lines: list[dict], run_id: str, name: str = "") -> list[float]:
+    """[intercept, slope] of a fold's network, NaN where its validation part had no label. name: of the class, where there are several."""
+    own = [line for line in lines if line.get("class", "") == name]
+    found = {f"r{line['repeat']}-f{line['fold']}-s{line['seed']}": [line["intercept"], line["slope"]] for line in own}
     return found.get(run_id, [math.nan, math.nan])
 
 
@@ -102,7 +106,7 @@ def flat(trees: list[dict]) -> tuple[dict[str, np.ndarray], jax.tree_util.PyTree
 
 
 def make(config, schema, names: tuple[str, ...], structure):
-    """`score(numbers, batch) -> {"probability": {task: b k}, "recalibrated": {task: b}}`, the means over the networks.
+    """`score(numbers, batch) -> {"probability": {task: b k}, "recalibrated": {task: b, of classes b k}}`, the means over the networks.
 
     numbers: as `flat` gives them; names: its keys. batch: "images/<name>" `b s h w c`, 0 where its mask is, "images_mask/<name>" `b s`,
     "clinical" and "clinical_mask" `b k`, those of them that the network reads. config: of `portable`.
@@ -114,16 +118,16 @@ def make(config, schema, names: tuple[str, ...], structure):
         modules = None if rule is None else modules_of(config, outputs, batch)
         found = {"probability": {}, "recalibrated": {}}
         for task in settings.task_names(config):
+            kind = outcomes.of_task(config, task)
             if rule is None:
-                logit = jax.lax.cummin(outputs["logits"][task], axis=outputs["logits"][task].ndim - 1)
-                probability = predictions.sigmoid(logit)
+                probability, logit = kind.probability(outputs["logits"][task]), kind.log_odds(outputs["logits"][task])
             else:
                 probability = fusion.apply(config, rule, modules, numbers["fusion"], task)
                 logit = jnp.log(probability) - jnp.log1p(-probability)
             found["probability"][task] = probability
             if task in numbers["recalibration"]:
-                intercept, slope = numbers["recalibration"][task]
-                found["recalibrated"][task] = predictions.sigmoid(intercept + slope * jnp.clip(logit[:, 0], -LARGEST, LARGEST))
+                again = recalibrated(numbers["recalibration"][task], jnp.clip(logit, -LARGEST, LARGEST), kind)
+                found["recalibrated"][task] = again if len(numbers["recalibration"][task]) > 1 else again[:, 0]
         return found
 
     def score(numbers, batch):
@@ -132,6 +136,11 @@ def make(config, schema, names: tuple[str, ...], structure):
         return jax.tree.map(lambda x: jnp.nanmean(x, 0), found)  # as --mode predict: a network without a number is left out
 
     return score
+
+
+def recalibrated(fitted: list, logit: jax.Array, kind: outcomes.Kind) -> jax.Array:
+    """`b k`: the probability of each column after the fold's recalibration. fitted: (intercept, slope) of each."""
+    return kind.tidy(jnp.stack([predictions.sigmoid(a + b * logit[:, place]) for place, (a, b) in enumerate(fitted)], -1))
 
 
 def shown(batch: dict) -> dict:

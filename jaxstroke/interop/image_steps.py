@@ -18,6 +18,8 @@ NORMALISED = {
     "mask": "The value is the share of the voxel that is marked, 0 to 1.",
     "mask_log": "The value is log(1 + 100 p) / log(101) of the share p of the voxel that is marked.",
     "photograph": "Divide integers by the largest of their type; 0 to 1.",
+    "photograph_unpainted": "Divide integers by the largest of their type; 0 to 1. Paint is where red exceeds green and blue by more than "
+    "30/255, and the eight pixels around each such one; it becomes the median of all values of the other pixels whose largest is above 40/255.",
     "none": "Values stay as they are.",
 }
 NAMED = (
@@ -35,6 +37,7 @@ KEPT = (
     "last pixel, in size, type and values as decoded, keep the first (colour whose three channels are equal counts as grey)."
 )
 OF_A_SLICE = {  # of pictures: what a single DICOM slice becomes, by `normalise`
+    "photograph_unpainted": "Leave out DICOM files: nothing says which of their values are to be seen.",
     "photograph": "Leave out DICOM files: nothing says which of their values are to be seen.",
     "ct_windows": "Read a single DICOM slice of a CT in HU: " + NORMALISED["ct_windows"][0].lower() + NORMALISED["ct_windows"][1:],
 }

@@ -8,7 +8,7 @@ import pathlib
 import jinja2
 from etils import epath
 
-from jaxstroke.evaluation import files, patients, story, wording
+from jaxstroke.evaluation import by_kind, files, patients, story, wording
 
 TEMPLATES = pathlib.Path(__file__).parent / "templates"
 
@@ -40,7 +40,9 @@ def performance(content: dict, task: str) -> dict:
     if again:
         plain += [("Brier score, recalibrated", again["brier"], 3), ("calibration slope, recalibrated", again["calibration"]["slope"], 2)]
     plain += [(name, numbers[name], 2) for name in ("sensitivity", "specificity", "ppv", "npv")]
+    plain += [("log loss", numbers.get("log_loss"), 3), ("kappa of the most probable class", numbers.get("kappa"), 2)]
     found += [(name, wording.show(value, digits), "") for name, value, digits in plain if value is not None]
+    found += [(f"AUC of {row['name']}, against the rest", row["auc"], row["ci95"]) for row in by_kind.class_rows(numbers)]
     beside = [(row["name"], row["auc"], row["ci95"]) for row in story.model_rows(content, task)[1:]]
     return {"name": task, "size": wording.size_words(content, task), "numbers": found, "beside": beside}
 

@@ -5,6 +5,7 @@ import platform
 import numpy as np
 
 from jaxstroke import config as settings
+from jaxstroke import outcomes
 from jaxstroke import workdir as work
 from jaxstroke.config_images import are_pictures
 from jaxstroke.explain.patient import outcome_words
@@ -79,7 +80,8 @@ def outputs(config, kept: dict) -> dict:
         found[f"probability/{task}"] = {"shape": ["b", levels], "what": f"{meaning}: column j is of labels[j] of tasks.{task}"}
     for task in artefact.recalibrated_tasks(kept):
         what_of = "the mean over the networks of the probability after each fold's recalibration"
-        found[f"recalibrated/{task}"] = {"shape": ["b"], "what": what_of}
+        shape = found[f"probability/{task}"]["shape"] if outcomes.of_rule(config.cohort.outcomes[task][1]) == "classes" else ["b"]
+        found[f"recalibrated/{task}"] = {"shape": shape, "what": what_of}
     return found
 
 
@@ -132,15 +134,16 @@ def label(config, task: str) -> dict:
     """The definition of a task's label."""
     column, rule, value = config.cohort.outcomes[task]
     value = list(value) if isinstance(value, tuple) else value
-    levels = [str(cut + 1) for cut in range(heads.sizes(config)[task])] if rule == "ordinal" else [""]
-    words = [outcome_words(config.cohort.outcomes[task], level) for level in levels]
+    words = [outcome_words(config.cohort.outcomes[task], name) for name in outcomes.columns_of(config, task)]
     return {"column": column, "rule": rule, "value": value, "labels": words, "loss": config.loss[task].kind}
 
 
 def thresholds(kept: dict) -> dict:
-    """{task: the folds' thresholds on `probability` and their median}, each from its validation patients."""
+    """{task: the folds' thresholds on `probability` and their median}, each from its validation patients; none of several classes."""
     found = {}
     for task, lines in kept["decisions"].get("network", {}).items():
+        if any("class" in line for line in lines):
+            continue  # the most probable one is predicted
         values = [line["threshold"] for line in lines if line["threshold"] is not None]
         found[task] = {
             "median": float(np.median(values)) if values else None, "by_network": values, "applies_to": f"probability/{task}",

@@ -38,6 +38,11 @@ def logit(probability: jax.Array) -> jax.Array:
     return jnp.log(probability) - jnp.log1p(-probability)
 
 
+def logarithm(probability: jax.Array) -> jax.Array:
+    """Logits whose softmax are these probabilities, finite for 0."""
+    return jnp.log(jnp.clip(probability, 1e-7, 1))
+
+
 def parameter_free(rule: str, probabilities: jax.Array, present: jax.Array, c: jax.Array | None, prior: float) -> jax.Array:
     """`b m k, b m, b -> b k` by `mean`, `poe` or `scalar`."""
     averaged = mean(probabilities, present, prior)

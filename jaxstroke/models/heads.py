@@ -4,14 +4,18 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxstroke import outcomes
+from jaxstroke.models import fusion
+
 
 def sizes(config) -> dict[str, int]:
-    """Logits a task needs: 1 for a binary task, one a cut-off for an ordinal one (P(y >= cut-off))."""
-    found = {}
-    for task in config.loss:
-        _, rule, value = config.cohort.outcomes[task]
-        found[task] = len(value) if rule == "ordinal" else 1
-    return found
+    """Logits a task needs: 1 for a binary task, one a cut-off for an ordinal one (P(y >= cut-off)), one a class."""
+    return {task: len(outcomes.columns_of(config, task)) for task in config.loss}
+
+
+def kinds(config) -> dict[str, str]:
+    """{task: name in `outcomes.KINDS`}, by which `PROBABILITY` and `LOGIT` go."""
+    return {task: outcomes.of_rule(config.cohort.outcomes[task][1]) for task in config.loss}
 
 
 class Heads(nn.Module):
@@ -52,4 +56,7 @@ def within(bound: float):
     return draw
 
 
+# `b ... k` logits to probabilities, and back, where a network merges those of its modules itself.
+PROBABILITY = {"binary": nn.sigmoid, "ordinal": nn.sigmoid, "classes": nn.softmax}
+LOGIT = {"binary": fusion.logit, "ordinal": fusion.logit, "classes": fusion.logarithm}
 INITIAL = {"lecun": lecun, "pytorch": pytorch, "xavier": xavier}

@@ -149,18 +149,19 @@ def kept_channels(rate: float, keys: jax.Array | None, shape: tuple[int, ...]) -
 class MaskedLSTM(nn.Module):
     """The hidden state after the last valid element: `b s f, b s -> b units`. Padding anywhere in the sequence changes nothing.
 
-    Gates input, forget, cell, output in one kernel; forget bias 1 (Jozefowicz et al. 2015).
+    Gates input, forget, cell, output in one kernel. forget: what the bias of the forget gate begins at, 1 as in Jozefowicz et al. 2015.
     """
 
     units: int
     dtype: jnp.dtype = jnp.float32
+    forget: float = 1.0
 
     @nn.compact
     def __call__(self, x: jax.Array, mask: jax.Array) -> jax.Array:
         units = self.units
         recurrent = self.param("recurrent", nn.initializers.orthogonal(), (units, 4 * units))
         projected = nn.Dense(4 * units, dtype=self.dtype, name="input")(x)  # b s 4u: one product for all elements
-        projected = projected.astype(jnp.float32).at[..., units : 2 * units].add(1.0)
+        projected = projected.astype(jnp.float32).at[..., units : 2 * units].add(self.forget)
 
         def step(carry, element):
             cell, hidden = carry

@@ -44,6 +44,7 @@ class Ensemble(nn.Module):
     hidden: int
     dropout: tuple[float, float]
     tasks: dict[str, int]
+    kinds: dict[str, str]  # of the tasks, by which a merge goes back and forth between logits and probabilities
     rule: str
     column: int  # of the clinical columns, whose value weights the modules
     upper: float
@@ -70,7 +71,7 @@ class Ensemble(nn.Module):
     def merge(self, task: str, logits: jax.Array, present: jax.Array, batch: dict, fitted: dict) -> jax.Array:
         """`b m k, b m -> b k` logits by the rule."""
         prior = fitted[f"prior/{task}"]
-        probabilities = nn.sigmoid(logits)
+        probabilities = heads.PROBABILITY[self.kinds[task]](logits)
         if self.rule in fusion.WEIGHTED:
             known = batch["clinical_mask"][:, self.column] > 0
             value = jnp.where(known, batch["clinical"][:, self.column], fitted["clinical_median"][self.column])
@@ -82,7 +83,8 @@ class Ensemble(nn.Module):
             x = (logits * present[..., None]).reshape(logits.shape[0], -1)
             x = jnp.concatenate([x, present, clinical.clinical_input(batch, fitted)], -1)
             return nn.Dense(logits.shape[-1], name=f"stacked_{task}")(x)
-        return fusion.logit(fusion.parameter_free(self.rule, probabilities, present, c if self.rule != "mean" else None, prior))
+        merged = fusion.parameter_free(self.rule, probabilities, present, c if self.rule != "mean" else None, prior)
+        return heads.LOGIT[self.kinds[task]](merged)
 
 
 def build(config, dtype) -> Ensemble:
@@ -94,6 +96,7 @@ def build(config, dtype) -> Ensemble:
         hidden=config.model.hidden,
         dropout=tuple(config.model.dropout),
         tasks=heads.sizes(config),
+        kinds=heads.kinds(config),
         rule="mean" if config.train.stages == "two" or config.model.fusion == "none" else config.model.fusion,
         column=columns.index(name) if name else 0,
         upper=config.model.fusion_upper[name] if name else 1.0,

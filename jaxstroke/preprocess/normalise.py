@@ -103,6 +103,7 @@ NORMALISE = {
     "mask": (fraction, (0.0, 1.0)),
     "mask_log": (log_fraction, (0.0, 1.0)),
     "photograph": (fraction, (0.0, 1.0)),
+    "photograph_unpainted": (fraction, (0.0, 1.0)),
     "none": (unchanged, None),
 }
 

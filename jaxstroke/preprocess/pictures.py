@@ -6,12 +6,15 @@ Unlike slices of a volume they have neither place nor size in mm: what an explan
 import hashlib
 
 import numpy as np
+from scipy import ndimage
 
 from jaxstroke.cohort.files import ReadError, check_size
 from jaxstroke.cohort.image import Image
 from jaxstroke.cohort.readers import NoPicture, read_picture
 from jaxstroke.preprocess import normalise, slices, volume
 
+PAINT = 30  # of 255, by which red exceeds green and blue in paint and, blurred by JPG, at its edge; grey has less
+NEARLY_BLACK = 40  # of 255
 FORMAT = 1  # part of the hash of images of pictures: raise it when the same settings would give other records
 
 
@@ -86,13 +89,23 @@ def levels(settings: dict, image: Image) -> np.ndarray:
     values = image.array.astype(np.float32)
     if not image.hounsfield:
         values /= np.iinfo(image.array.dtype).max  # in place: a large photograph takes a gigabyte
-    elif settings["normalise"] == "photograph":
+        values = unpainted(values) if settings["normalise"] == "photograph_unpainted" else values
+    elif settings["normalise"].startswith("photograph"):
         raise ReadError("it is a slice in HU, and nothing says which of them are to be seen: set its normalise to 'window' or 'ct_windows'")
     elif settings["normalise"] == "ct_windows":
         values = normalise.ct_windows(values, np.ones(values.shape, bool), settings["window"])
     else:
         values = normalise.scaled(values, np.ones(values.shape, bool), settings["window"])
     return to_channels(values, settings["channels"])
+
+
+def unpainted(values: np.ndarray) -> np.ndarray:
+    """(h, w, 1 or 3) 0 to 1 with red paint, and a pixel around it, in the median grey of what is neither painted nor black."""
+    if values.shape[-1] == 1:
+        return values
+    paint = ndimage.binary_dilation(values[..., 0] - values[..., 1:].max(-1) > PAINT / 255, np.ones((3, 3)))
+    tissue = values[~paint & (values.max(-1) > NEARLY_BLACK / 255)]
+    return np.where(paint[..., None], np.median(tissue) if tissue.size else 0, values).astype(np.float32)
 
 
 def letterbox(height: int, width: int, shape) -> np.ndarray:

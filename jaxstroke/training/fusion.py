@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from jaxstroke import outcomes
 from jaxstroke.errors import InputError, nearest
-from jaxstroke.evaluation import comparators, predictions
+from jaxstroke.evaluation import comparators
 from jaxstroke.models import fusion
 
 
@@ -39,7 +40,8 @@ def rules(config, schema) -> list[Rule]:
     found = [Rule("mean", "mean"), Rule("stacked", "stacked")]
     for kind in fusion.WEIGHTED:
         found += [Rule(f"{kind}_{name}", kind, place, config.model.fusion_upper[name]) for name, place in columns]
-    return [rule for rule in found if rule.kind not in fusion.FITTED or config.split.inner_folds > 1]
+    found = [rule for rule in found if rule.kind not in fusion.FITTED or config.split.inner_folds > 1]
+    return [rule for rule in found if rule.kind not in outcomes.OF_ONE_EVENT or not outcomes.has_classes(config)]
 
 
 def headline(config, schema) -> str:
@@ -85,8 +87,8 @@ def columns_of(modules: Modules, rows: np.ndarray):
 def fit_cut(
     config, rule: Rule, modules: Modules, numbers: dict, task: str, cut: int, label: np.ndarray, rows: np.ndarray, weight: np.ndarray | None
 ) -> dict | None:
-    """Logistic coefficients of one cut-off, None where the rows hold one class only."""
-    reached = (label > cut).astype(np.float64)
+    """Logistic coefficients of one column, None where its event is in all of the rows or in none."""
+    reached = outcomes.of_task(config, task).reached(label, modules.logits[task].shape[-1])[:, cut].astype(np.float64)
     if len(np.unique(reached[rows])) < 2:
         return None
     values, mask = inputs(config, rule, modules, numbers, task, cut)
@@ -94,9 +96,9 @@ def fit_cut(
 
 
 def inputs(config, rule: Rule, modules: Modules, numbers: dict, task: str, cut: int) -> tuple[np.ndarray, np.ndarray]:
-    """What a fitted rule's logistic reads, `n p` and its mask: c times each probability, or each logit and the clinical columns."""
-    xp = predictions.namespace(modules.present)
-    logits = modules.logits[task][..., cut]
+    """What a fitted rule's logistic reads, `n p` and its mask: c times each probability, or the log-odds and the clinical columns."""
+    xp = outcomes.namespace(modules.present)
+    logits = outcomes.of_task(config, task).log_odds(modules.logits[task])[..., cut]
     if rule.kind == "learned":
         return weight_of(config, rule, modules, numbers)[:, None] / (1 + xp.exp(-logits)), modules.present
     return xp.hstack([logits, modules.clinical]), xp.hstack([modules.present, modules.clinical_mask])
@@ -104,15 +106,15 @@ def inputs(config, rule: Rule, modules: Modules, numbers: dict, task: str, cut: 
 
 def weight_of(config, rule: Rule, modules: Modules, numbers: dict) -> np.ndarray:
     """`n`: the clinical weight c, by the training median where the value is missing."""
-    xp = predictions.namespace(modules.present)
+    xp = outcomes.namespace(modules.present)
     known = modules.clinical_mask[:, rule.column] > 0
     values = xp.where(known, modules.clinical[:, rule.column], numbers["medians"][rule.column])
     return xp.asarray(fusion.weight(values, rule.upper, tuple(config.model.fusion_clip)), dtype=float)
 
 
 def apply(config, rule: Rule, modules: Modules, numbers: dict, task: str) -> np.ndarray:
-    """`n k` probabilities of a task by a rule, falling with the cut-off; in the library of the modules' arrays."""
-    xp = predictions.namespace(modules.present)
+    """`n k` probabilities of a task by a rule, as its kind has them; in the library of the modules' arrays."""
+    xp, kind = outcomes.namespace(modules.present), outcomes.of_task(config, task)
     prior = xp.asarray(numbers["priors"][task])
     if rule.kind in fusion.FITTED:
         parts = []
@@ -124,6 +126,6 @@ def apply(config, rule: Rule, modules: Modules, numbers: dict, task: str) -> np.
         merged = xp.stack(parts, axis=-1)
     else:
         c = None if rule.kind == "mean" else weight_of(config, rule, modules, numbers)
-        probabilities = 1 / (1 + xp.exp(-modules.logits[task]))
+        probabilities = 1 / (1 + xp.exp(-kind.log_odds(modules.logits[task])))
         merged = xp.asarray(fusion.parameter_free(rule.kind, probabilities, modules.present, c, prior), dtype=float)
-    return xp.minimum.accumulate(merged, -1)
+    return kind.tidy(merged)

@@ -5,7 +5,7 @@ import pandas as pd
 from etils import epath
 
 from jaxstroke import config as settings
-from jaxstroke import hosts, terminal
+from jaxstroke import hosts, outcomes, terminal
 from jaxstroke import workdir as work
 from jaxstroke.evaluation import calibration, predictions
 from jaxstroke.preprocess import clinical
@@ -78,6 +78,7 @@ def columns(loaded, rows: np.ndarray, config) -> list[scores.Score]:
     """Columns of the table scored as they are: readers, clinical scores, and on synthetic cohorts the true log-odds.
 
     The latter are of the primary task's outcome, so tasks on other columns are not scored by them: nobody knows what is attainable there.
+    Nor are tasks with classes: a number ranks patients for one event, and does not say for which of the classes.
     """
     outcome, attainable = config.cohort.outcomes, config.evaluate.attainable
     names = dict.fromkeys(name for row in rows for name in loaded.units[row].columns)
@@ -86,16 +87,18 @@ def columns(loaded, rows: np.ndarray, config) -> list[scores.Score]:
         values = np.array([loaded.units[row].columns.get(name) for row in rows], np.float64)
         told = attainable and (name == attainable or name.startswith(f"{attainable}_without_"))
         for task in (task for task in config.loss if not told or outcome[task][0] == outcome[config.evaluate.primary][0]):
-            count = len(outcome[task][2]) if outcome[task][1] == "ordinal" else 1
+            if outcomes.of_rule(outcome[task][1]) == "classes":
+                continue
+            count = len(outcomes.columns_of(config, task))
             found.append(scores.Score(f"column:{name}", task, np.repeat(values[:, None], count, 1), ranks=True))
     return found
 
 
 def frames(config, loaded, one: scores.Score, rows: np.ndarray, run: runs.Run, split: str, numbers: dict) -> list[pd.DataFrame]:
-    """A model's rows of `predictions.csv` on one task: one block, or one a cut-off of an ordinal task. numbers: with weights of rows."""
-    ordinal = config.cohort.outcomes[one.task][1] == "ordinal"
-    found = []
-    for cut in range(one.probability.shape[1]):
+    """A model's rows of `predictions.csv` on one task: a block a column, of a cut-off or a class. numbers: with weights of rows."""
+    names, found = outcomes.columns_of(config, one.task), []
+    labels = outcomes.of_task(config, one.task).written(label_of(loaded, one.task), len(names))
+    for cut, name in enumerate(names):
         # Modules and columns say nothing of patients without them; a network that has diverged must not lose patients silently.
         known = np.isfinite(one.probability[:, cut]) | (not one.model.startswith(("module:", "column:")))
         chosen = rows[known]
@@ -105,14 +108,14 @@ def frames(config, loaded, one: scores.Score, rows: np.ndarray, run: runs.Run, s
                 [loaded.units[row].patient for row in chosen],
                 [loaded.units[row].unit for row in chosen],
                 one.probability[known, cut],
-                label_of(loaded, one.task)[chosen],
+                labels[chosen, cut],
                 repeat=run.repeat,
                 fold=run.fold,
                 seed=run.seed,
                 split=split,
                 task=one.task,
                 model=one.model,
-                class_=str(cut + 1) if ordinal else "",
+                class_=name,
                 weight=1.0 if weight is None else weight,
                 missing=[missing_of(config, loaded, row) for row in chosen],
                 score=True if one.ranks else None,

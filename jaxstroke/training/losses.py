@@ -4,6 +4,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxstroke import outcomes
+
 ROW_WEIGHT = "row_weight/"  # of `runs.fitted`: what the cohort's rows count for a task, `n`; most tasks and all new patients have none
 
 
@@ -20,7 +22,26 @@ def ordinal(logits: jax.Array, label: jax.Array, class_weight: jax.Array) -> tup
     return loss, jnp.ones_like(loss)
 
 
-LOSSES = {"binary": binary, "ordinal": ordinal}
+def classes(logits: jax.Array, label: jax.Array, class_weight: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """`b k, b, k -> b, b`: cross-entropy of the softmax and the weight of the row's class, label = place of the class."""
+    place = label.astype(jnp.int32)
+    return optax.softmax_cross_entropy_with_integer_labels(logits, place), class_weight[place]
+
+
+LOSSES = {"binary": binary, "ordinal": ordinal, "classes": classes}
+
+
+def levels_above(logits: jax.Array) -> jax.Array:
+    """`b k -> b`: how many logits are above 0, as the haemorrhage paper decodes levels."""
+    return (logits > 0).sum(-1)
+
+
+def largest(logits: jax.Array) -> jax.Array:
+    """`b k -> b`: the place of the largest."""
+    return logits.argmax(-1)
+
+
+PREDICTED = {"binary": levels_above, "ordinal": levels_above, "classes": largest}
 
 
 def row_weights(batch: dict, fitted: dict, task: str, present: jax.Array) -> jax.Array:
@@ -53,17 +74,18 @@ def terms(outputs: dict, batch: dict, fitted: dict, loss, joint: bool) -> dict[s
     return found
 
 
-def recalls(outputs: dict, batch: dict, fitted: dict, task: str, joint: bool) -> dict[str, tuple[jax.Array, jax.Array]]:
+def recalls(outputs: dict, batch: dict, fitted: dict, loss, task: str, joint: bool) -> dict[str, tuple[jax.Array, jax.Array]]:
     """`{part: (right, all)}`, each `levels`: rows of every true level (0 and 1 of a binary task), and those of them predicted right.
 
-    The predicted level is the number of logits above 0, as the haemorrhage paper decodes it.
+    loss: `config.loss`.
     """
+    kind = loss[task].kind
     found = {}
     for part, values in parts_of(outputs, joint).items():
         logits = values["logits"][task]
-        levels = jnp.arange(logits.shape[-1] + 1)
+        levels = jnp.arange(outcomes.KINDS[kind].levels(logits.shape[-1]))
         true = (batch[f"label/{task}"][:, None] == levels) * row_weights(batch, fitted, task, values["present"])[:, None]
-        predicted = (logits > 0).sum(-1)[:, None] == levels
+        predicted = PREDICTED[kind](logits)[:, None] == levels
         found[part] = ((true * predicted).sum(0), true.sum(0))
     return found
 

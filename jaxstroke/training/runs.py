@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from jaxstroke import outcomes
 from jaxstroke.cohort import censoring
 from jaxstroke.feed import buckets, plan
 from jaxstroke.preprocess import clinical
@@ -94,50 +95,51 @@ def fitted(
     for task in config.loss:
         labels, weight = labels_of(run, arrays, task), np.ones(len(run.train))
         known = ~np.isnan(labels)
-        rule, value = config.cohort.outcomes[task][1:]
+        kind, k = outcomes.of_task(config, task), len(outcomes.columns_of(config, task))
         if task in (follow_up or {}):
-            every = censoring.row_weights(*follow_up[task], value[2], np.concatenate([run.train, run.val]))
+            horizon = config.cohort.outcomes[task][2][2]
+            every = censoring.row_weights(*follow_up[task], horizon, np.concatenate([run.train, run.val]))
             numbers[f"{ROW_WEIGHT}{task}"] = every.astype(np.float32)
             weight = every[run.train]
-        cuts = np.arange(len(value)) if rule == "ordinal" else np.zeros(1)
-        above = weight[known] @ (labels[known, None] > cuts)
-        numbers[f"prior/{task}"] = (above + 0.5).astype(np.float32) / (float(weight[known].sum()) + 1)
-        numbers[f"class_weight/{task}"] = class_weights(labels[known], config.train.imbalance, rule)
-        numbers[f"logit_shift/{task}"] = prior_shift(run, arrays, config, task, cuts, weight)
+        reached = weight[known] @ kind.reached(labels[known], k)
+        numbers[f"prior/{task}"] = kind.tidy((reached + 0.5).astype(np.float32) / (float(weight[known].sum()) + 1))
+        numbers[f"class_weight/{task}"] = class_weights(labels[known], config.train.imbalance, kind, k)
+        numbers[f"logit_shift/{task}"] = prior_shift(run, arrays, config, task, weight)
     steps = len(epoch_rows(run, 0, arrays, config))
     numbers["total_steps"] = np.asarray(steps * config.train.epochs, np.int32)
     return numbers
 
 
-def class_weights(labels: np.ndarray, imbalance: str, rule: str) -> np.ndarray:
-    """(2,): n / (2 n_k) of a binary task where `train.imbalance` is `weights`, else ones."""
-    counts = np.array([(labels < 0.5).sum(), (labels > 0.5).sum()])
-    if imbalance != "weights" or rule == "ordinal" or counts.min() == 0:
+def class_weights(labels: np.ndarray, imbalance: str, kind: outcomes.Kind, k: int) -> np.ndarray:
+    """A weight a level: n / (c n_level), c levels of which there are any, where `train.imbalance` is `weights`; else ones.
+
+    An ordinal task, which no weights are taken of, has two ones.
+    """
+    if not kind.weighted:
         return np.ones(2, np.float32)
-    return (len(labels) / (2 * counts)).astype(np.float32)
+    counts = np.bincount(labels.astype(int), minlength=kind.levels(k))
+    if imbalance != "weights":
+        return np.ones(len(counts), np.float32)
+    present = (counts > 0).sum()
+    return np.where(counts > 0, len(labels) / (present * np.maximum(counts, 1)), 1).astype(np.float32)
 
 
-def prior_shift(run: Run, arrays: dict[str, np.ndarray], config, task: str, cuts: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def prior_shift(run: Run, arrays: dict[str, np.ndarray], config, task: str, weight: np.ndarray) -> np.ndarray:
     """`k`: what a task's logits must be moved by, since training saw another prevalence than the patients have. weight: of training rows.
 
-    Class weights balance every binary task by itself; oversampling balances the primary one, and moves the others with it.
+    Class weights balance every task without levels by itself; oversampling balances the primary one, and moves the others with it.
     """
     labels = labels_of(run, arrays, task)
-    rule = config.cohort.outcomes[task][1]
-    if config.train.imbalance == "none" or config.train.as_published or (config.train.imbalance == "weights" and rule == "ordinal"):
-        return np.zeros(len(cuts), np.float32)
+    kind, k = outcomes.of_task(config, task), len(outcomes.columns_of(config, task))
+    if config.train.imbalance == "none" or config.train.as_published or (config.train.imbalance == "weights" and not kind.weighted):
+        return np.zeros(k, np.float32)
     balanced = labels_of(run, arrays, config.evaluate.primary) if config.train.imbalance == "oversample" else labels
     seen = plan.frequencies(balanced)
     known = ~np.isnan(labels)
-    above = labels[known, None] > cuts
-    shift = log_odds(above, weight[known]) - log_odds(above, (weight * seen)[known])
+    reached = kind.reached(labels[known], k)
+    with np.errstate(invalid="ignore"):  # infinite less infinite, of a class that nobody has
+        shift = kind.strength(reached, weight[known]) - kind.strength(reached, (weight * seen)[known])
     return np.where(np.isfinite(shift), shift, 0.0).astype(np.float32)
-
-
-def log_odds(above: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """`n k, n -> k`; infinite or NaN where all rows are on one side."""
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.log(weights @ above) - np.log(weights @ ~above)
 
 
 def kept(numbers: dict[str, np.ndarray]) -> dict:

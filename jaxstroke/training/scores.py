@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from jaxstroke import config as settings
+from jaxstroke import outcomes
 from jaxstroke.evaluation import comparators
 from jaxstroke.training import fusion
 from jaxstroke.training.fusion import Modules
@@ -78,21 +79,16 @@ def fit(
         numbers["fusion"] = fusion.fit(config, fusion.rules(config, schema), modules, labels, priors, rows, weights)
     for task, label in labels.items():
         for name, values, mask in comparator_inputs(config, schema, known, task):
-            fitted = [
-                comparators.fit(values, mask, cut_label(label, cut), rows, config.evaluate.comparators.penalty, weights[task])
-                for cut in cuts(priors, task)
-            ]
+            penalty = config.evaluate.comparators.penalty
+            fitted = [comparators.fit(values, mask, one, rows, penalty, weights[task]) for one in column_labels(config, task, label)]
             numbers["comparators"].setdefault(name, {})[task] = fitted
     return numbers
 
 
-def cuts(priors: dict, task: str) -> range:
-    return range(len(priors[task]))
-
-
-def cut_label(label: np.ndarray, cut: int) -> np.ndarray:
-    """Whether a label lies above a cut-off, NaN where it is unknown."""
-    return np.where(np.isnan(label), np.nan, label > cut)
+def column_labels(config, task: str, label: np.ndarray) -> list[np.ndarray]:
+    """Whether the event of each of the task's columns is there, `n` each, NaN where it is unknown."""
+    reached = outcomes.of_task(config, task).reached(label, len(outcomes.columns_of(config, task)))
+    return [np.where(np.isnan(label), np.nan, column) for column in reached.T]
 
 
 def comparator_inputs(config, schema, patients: Patients, task: str):
@@ -112,24 +108,25 @@ def score(config, schema, patients: Patients, numbers: dict) -> list[Score]:
     """All models on all tasks for some patients."""
     found = []
     for task in settings.task_names(config):
+        kind = outcomes.of_task(config, task)
         found += network_scores(config, schema, patients, numbers, task)
         # Joint training minimises the loss of the merge: a module's own head is then no prediction.
         separate = patients.modules.logits and config.train.stages == "two"
         for number, name in enumerate(settings.image_names(config) if separate else ()):
-            probability = probability_of(patients.modules.logits[task][:, number])
+            probability = kind.probability(patients.modules.logits[task][:, number])
             found.append(Score(f"module:{name}", task, np.where(patients.modules.present[:, [number]] > 0, probability, np.nan)))
         for name, values, mask in comparator_inputs(config, schema, patients, task):
             if name not in numbers["comparators"]:
                 continue  # asked for after training
             parts = [comparators.apply(one, values, mask) for one in numbers["comparators"][name][task]]
-            found.append(Score(name, task, np.minimum.accumulate(np.stack(parts, -1), -1)))
+            found.append(Score(name, task, kind.tidy(np.stack(parts, -1))))
     return found
 
 
 def network_scores(config, schema, patients: Patients, numbers: dict, task: str) -> list[Score]:
     """`network` first, then every other rule; without a fitted fusion the network's own merged logits."""
     if "fusion" not in numbers:
-        return [Score("network", task, probability_of(patients.logits[task]), config.model.fusion == "scalar")]
+        return [Score("network", task, outcomes.of_task(config, task).probability(patients.logits[task]), config.model.fusion == "scalar")]
     chosen = fusion.headline(config, schema)
     rules = sorted(fusion.rules(config, schema), key=lambda rule: rule.name != chosen)
     return [
@@ -141,8 +138,3 @@ def network_scores(config, schema, patients: Patients, numbers: dict, task: str)
         )
         for rule in rules
     ]
-
-
-def probability_of(logits: np.ndarray) -> np.ndarray:
-    """`n k` logits to probabilities that fall with the cut-off."""
-    return 1 / (1 + np.exp(-np.minimum.accumulate(logits.astype(np.float64), -1)))

@@ -149,7 +149,7 @@ def make_forward(model, mesh, config):
             judged = outputs if config.train.imbalance == "oversample" else plain
             found = {"loss": losses.terms(judged, one, fitted, config.loss, joint)}
             if config.train.watch == "balanced_accuracy":
-                found["recall"] = losses.recalls(judged, one, fitted, config.evaluate.primary, joint)
+                found["recall"] = losses.recalls(judged, one, fitted, config.loss, config.evaluate.primary, joint)
             return {"logits": outputs["logits"], "parts": outputs["parts"]}, jax.lax.psum(found, "data")
 
         return jax.lax.map(micro, batch)

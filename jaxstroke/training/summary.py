@@ -8,6 +8,7 @@ import pandas as pd
 from etils import epath
 
 from jaxstroke import config as settings
+from jaxstroke import outcomes
 from jaxstroke import workdir as work
 from jaxstroke.cohort.cells import natural
 from jaxstroke.cohort.table import Cohort, Unit
@@ -43,16 +44,15 @@ def summary(config, cohort: Cohort, loaded) -> dict:
 
 
 def characteristics(config, units: tuple[Unit, ...]) -> list[dict]:
-    """A line for each clinical column and subgroup, of all units and of those without and with the primary outcome.
+    """A line for each clinical column and subgroup, of all units and of those without and with the primary outcome, or of each class.
 
     {"name", "numbers": {group: [known, first quartile, median, third quartile]}} or {"name", "levels": {level: {group: n}}, "known":
-    {group: n}}; groups: all, without, with. An outcome with levels has `all` alone.
+    {group: n}}; groups: all, without, with; or all, and `class:<name>` each. An outcome with levels has `all` alone.
     """
     primary = config.evaluate.primary
     label = np.array([np.nan if unit.labels.get(primary) is None else unit.labels[primary] for unit in units])
     groups = {"all": np.ones(len(units), bool)}
-    if config.cohort.outcomes[primary][1] != "ordinal":
-        groups |= {"without": label == 0, "with": label == 1}
+    groups |= GROUPS[outcomes.of_rule(config.cohort.outcomes[primary][1])](outcomes.columns_of(config, primary), label)
     found = []
     for name in dict.fromkeys((*config.clinical.numeric, *config.clinical.categorical, *settings.subgroup_names(config))):
         values = [(unit.clinical | unit.subgroups).get(name) for unit in units]
@@ -61,6 +61,13 @@ def characteristics(config, units: tuple[Unit, ...]) -> list[dict]:
             counted = numbers_of if numeric([value for value in values if value is not None]) else levels_of
             found.append({"name": name} | counted(values, known, groups))
     return found
+
+
+GROUPS = {  # of the names of a task's columns and the labels: whom the table of patients shows apart
+    "binary": lambda names, label: {"without": label == 0, "with": label == 1},
+    "ordinal": lambda names, label: {},
+    "classes": lambda names, label: {f"class:{name}": label == place for place, name in enumerate(names)},
+}
 
 
 def numeric(values: list) -> bool:

@@ -11,10 +11,10 @@ from jaxstroke.training import mesh
 def clinical_flops(config) -> tuple[float, int]:
     """Operations of a step of the clinical network, and those of its matrix products, by hand."""
     devices = mesh.make(config.device)
-    fitted, take = synthetic.make(config, None, devices, config.train.batch_size)
-    k, units, b = take(0)["clinical"].shape[-1], config.model.hidden, config.train.batch_size
+    source = synthetic.make(config, None, devices, config.train.batch_size)
+    k, units, b = source.take(0)["clinical"].shape[-1], config.model.hidden, config.train.batch_size
     first, second, head = 2 * b * 2 * k * units, 2 * b * units * units, 2 * b * units
-    return cost.operations(config, fitted, take(0)), 3 * (first + second + head) - first  # no gradient of the input
+    return cost.operations(config, source.fitted, source.take(0)), 3 * (first + second + head) - first  # no gradient of the input
 
 
 def test_operations_by_hand(config_file):
@@ -49,13 +49,13 @@ def test_stages_are_parts_of_the_step(config_file):
     config.device.data, config.train.batch_size = 1, 16
     config.optimizer.update({"name": "sgd", "clip": 0.0, "weight_decay": 0.0, "schedule": "constant", "learning_rate": 0.5})
     devices = mesh.make(config.device)
-    fitted, take = synthetic.make(config, None, devices, 16)
-    made = programs.build(config, devices, fitted, take(0))
-    state, placed = programs.on_slots(made.initial(0), devices), programs.on_slots(fitted, devices)
+    source = synthetic.make(config, None, devices, 16)
+    made = programs.build(config, devices, source.fitted, source.take(0))
+    state, placed = programs.on_slots(made.initial(0), devices), programs.on_slots(source.fitted, devices)
     before = jax.device_get(state["params"])
-    loss, _ = made.stages["forward"](state, placed, take(0))
-    (value, _), gradient = made.stages["gradient"](state, placed, take(0))
-    after, sums = made.main(state, placed, take(0))
+    loss, _ = made.stages["forward"](state, placed, source.take(0))
+    (value, _), gradient = made.stages["gradient"](state, placed, source.take(0))
+    after, sums = made.main(state, placed, source.take(0))
     numerator, denominator = sums["network/poor"]
     np.testing.assert_allclose(loss, numerator / denominator, rtol=1e-5)
     np.testing.assert_allclose(value, loss, rtol=1e-5)
@@ -73,7 +73,7 @@ def test_nothing_is_computed_backwards_through_a_frozen_encoder(sequence_file):
     for rate in (1.0, 0.0):
         with config.unlocked():
             config.optimizer.encoder_rate = rate
-        fitted, take = synthetic.make(config, None, devices, config.train.batch_size)
-        found.append(cost.operations(config, fitted, take(0)))
+        source = synthetic.make(config, None, devices, config.train.batch_size)
+        found.append(cost.operations(config, source.fitted, source.take(0)))
     whole, frozen = found
     assert 0.2 * whole < frozen < 0.37 * whole

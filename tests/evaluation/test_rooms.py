@@ -11,4 +11,4 @@ def test_evaluation_imports_neither_jax_nor_another_room():
         "print(sorted(rooms), 'jax' in sys.modules, 'flax' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "['errors', 'evaluation'] False False"
+    assert done.stdout.strip() == "['errors', 'evaluation', 'outcomes'] False False"

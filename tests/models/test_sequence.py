@@ -76,7 +76,7 @@ def test_recurrent_cells_equal_pytorchs(data, name):
     bias = np.array(params["input"]["bias"])
     other = np.zeros_like(bias)
     if name == "lstm":
-        bias[6:12] += 1.0  # the forget gate's
+        bias[6:12] += sequence.FORGET  # the forget gate's
     else:
         other[12:] = np.asarray(params["recurrent_bias"])
     with torch.no_grad():

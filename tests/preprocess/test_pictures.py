@@ -196,7 +196,7 @@ def test_from_table_to_records_and_report(clinic, tmp_path):
         ({"brain_mask": "foreground"}, "brain_mask='none'"),
         ({"register": True}, "register=False"),
         ({"axis": "time"}, "axis='slice'"),
-        ({"normalise": "zscore"}, "photograph, window, ct_windows"),
+        ({"normalise": "zscore"}, "photograph, photograph_unpainted, window, ct_windows"),
         ({"normalise": "ct_windows"}, "set channels=3"),
         ({"normalise": "window", "window": (80.0, 0.0)}, "second value"),
     ],
@@ -207,3 +207,20 @@ def test_settings_that_do_not_fit_pictures_are_refused(changes, words):
         ranges.check_image("config.images.ct", image)
     assert words in str(caught.value)
     ranges.check_image("config.images.ct", base.image("ct", **TAKEN).to_dict())
+
+
+def test_red_paint_becomes_grey():
+    """What was painted, and the pixel around it, gets the median grey of the tissue; nothing else changes, and grey pictures do not."""
+    random = np.random.default_rng(0)
+    grey = np.full((20, 20, 1), 0.5, np.float32) + random.uniform(-0.02, 0.02, (20, 20, 1)).astype(np.float32)
+    grey[:, :4] = 0
+    colour = np.repeat(grey, 3, -1)
+    painted = colour.copy()
+    painted[8:12, 8:12] = (0.9, 0.4, 0.4)
+    found = pictures.unpainted(painted)
+    around = np.zeros((20, 20), bool)
+    around[7:13, 7:13] = True
+    np.testing.assert_array_equal(found[~around], colour[~around])
+    assert np.ptp(found[around]) == 0 and found[8, 8, 0] == pytest.approx(np.median(grey[:, 4:]), abs=0.005)
+    np.testing.assert_array_equal(pictures.unpainted(colour), colour)
+    np.testing.assert_array_equal(pictures.unpainted(grey), grey)

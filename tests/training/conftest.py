@@ -1,10 +1,15 @@
 """A tiny cohort as arrays, and the smoke config, so that the real step runs in seconds."""
 
+import jax
 import numpy as np
 import pytest
+from etils import epath
 
+from jaxstroke.cohort.table import Unit
+from jaxstroke.feed.load import Loaded
 from jaxstroke.preprocess import clinical
-from jaxstroke.training import runs
+from jaxstroke.training import engine as engines
+from jaxstroke.training import judge, runs
 
 PATIENTS = 37
 
@@ -59,3 +64,30 @@ def todo():
 @pytest.fixture
 def numbers(todo, schema, arrays, config):
     return {run.id: runs.fitted(run, schema, arrays, config) for run in todo}
+
+
+@pytest.fixture
+def folds():
+    """One outer fold of 37 rows and its two inner ones."""
+    rows = np.arange(37, dtype=np.int32)
+    outer = runs.Run(0, 0, None, 0, rows[:20], rows[20:27], rows[27:])
+    first = runs.Run(0, 0, 0, 0, rows[:10], rows[10:13], rows[13:27])
+    second = runs.Run(0, 0, 1, 0, rows[13:24], rows[24:27], rows[:13])
+    return [outer, first, second]
+
+
+@pytest.fixture(scope="session")
+def judged():
+    def of(config, arrays, schema, folds, folder):
+        """predictions of networks with their initial parameters, and `model.json`."""
+        units = tuple(Unit(f"u{i}", f"p{i}", "", "", {}, {}, {}, {"reader": float(i % 5)}, "") for i in range(37))
+        loaded = Loaded(units, arrays, {}, schema, schema, np.linspace(1, 30, 37))
+        numbers = {run.id: runs.fitted(run, schema, arrays, config) for run in folds}
+        engine = engines.build(config, arrays, numbers[folds[0].id])
+        finished = engines.finished_runs(epath.Path(folder))
+        for run in folds:
+            finished.save(run.id, jax.device_get(engine.initial(run.device_seed)["best"]))
+        finished.close()
+        return judge.judge(engine, config, folds, numbers, loaded, epath.Path(folder))
+
+    return of

@@ -1,37 +1,10 @@
 """Fusion and comparators: fitted on the right patients, merged by hand-checkable rules, written whole."""
 
-import jax
 import numpy as np
-import pytest
-from etils import epath
 
 from jaxstroke.cohort.table import Unit
 from jaxstroke.feed.load import Loaded
-from jaxstroke.training import engine as engines
-from jaxstroke.training import fusion, judge, runs
-
-
-@pytest.fixture
-def folds():
-    """One outer fold of 37 rows and its two inner ones."""
-    rows = np.arange(37, dtype=np.int32)
-    outer = runs.Run(0, 0, None, 0, rows[:20], rows[20:27], rows[27:])
-    first = runs.Run(0, 0, 0, 0, rows[:10], rows[10:13], rows[13:27])
-    second = runs.Run(0, 0, 1, 0, rows[13:24], rows[24:27], rows[:13])
-    return [outer, first, second]
-
-
-def judged(config, arrays, schema, folds, folder):
-    """predictions of networks with their initial parameters, and `model.json`."""
-    units = tuple(Unit(f"u{i}", f"p{i}", "", "", {}, {}, {}, {"reader": float(i % 5)}, "") for i in range(37))
-    loaded = Loaded(units, arrays, {}, schema, schema, np.linspace(1, 30, 37))
-    numbers = {run.id: runs.fitted(run, schema, arrays, config) for run in folds}
-    engine = engines.build(config, arrays, numbers[folds[0].id])
-    finished = engines.finished_runs(epath.Path(folder))
-    for run in folds:
-        finished.save(run.id, jax.device_get(engine.initial(run.device_seed)["best"]))
-    finished.close()
-    return judge.judge(engine, config, folds, numbers, loaded, epath.Path(folder))
+from jaxstroke.training import fusion, judge
 
 
 def probabilities(frame, split):
@@ -47,7 +20,7 @@ def changed(arrays, rows):
     return other
 
 
-def test_test_labels_reach_nothing_and_validation_labels_no_validation_prediction(config, arrays, schema, folds, tmp_path):
+def test_test_labels_reach_nothing_and_validation_labels_no_validation_prediction(config, arrays, schema, folds, judged, tmp_path):
     plain = judged(config, arrays, schema, folds, tmp_path / "a")
     by_test = judged(config, changed(arrays, folds[0].held), schema, folds, tmp_path / "b")
     for split in ("val", "test"):
@@ -58,7 +31,7 @@ def test_test_labels_reach_nothing_and_validation_labels_no_validation_predictio
     assert not probabilities(plain, "test").equals(probabilities(by_val, "test"))  # the final fit does use them
 
 
-def test_every_model_is_there_once_a_patient(config, arrays, schema, folds, tmp_path):
+def test_every_model_is_there_once_a_patient(config, arrays, schema, folds, judged, tmp_path):
     frame = judged(config, arrays, schema, folds, tmp_path)
     poor = frame[(frame["task"] == "poor") & (frame["split"] == "test")]
     counts = poor.groupby("model")["unit_id"].nunique()
@@ -82,7 +55,7 @@ def test_true_log_odds_are_scored_on_tasks_of_their_own_outcome_alone(config, ar
     assert tasks == {(f"column:{name}", "poor") for name in columns} | {("column:reader", "mrs")}
 
 
-def test_ordinal_probabilities_fall_with_the_cut_off(config, arrays, schema, folds, tmp_path):
+def test_ordinal_probabilities_fall_with_the_cut_off(config, arrays, schema, folds, judged, tmp_path):
     frame = judged(config, arrays, schema, folds, tmp_path)
     rows = frame[(frame["task"] == "mrs") & ~frame["model"].str.startswith("column:")]
     wide = rows.pivot_table(index=["unit_id", "split", "model"], columns="class", values="probability")
@@ -120,7 +93,7 @@ def test_a_missing_module_is_not_read(config, schema):
             assert p[0, 0] == p[1, 0]
 
 
-def test_a_regression_on_the_clinical_columns_does_not_see_the_column_that_it_predicts(config, arrays, schema, folds, tmp_path):
+def test_a_regression_on_the_clinical_columns_does_not_see_the_column_that_it_predicts(config, arrays, schema, folds, judged, tmp_path):
     with config.unlocked():
         config.cohort.outcomes.mrs = ("nihss", "ordinal", (1, 2, 3, 4, 5, 6))
     place = schema.columns.index("nihss")

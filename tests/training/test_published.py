@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from jaxstroke.training import engine as engines
 from jaxstroke.training import losses, optimizer, progress, published, runs, step
@@ -125,6 +126,7 @@ def test_recalls_count_every_level_once():
     logits = np.array([[2.0, -1], [1, 1], [-1, -1], [-1, 2]], np.float32)
     outputs = {"parts": {}, "logits": {"gcs": logits}}
     batch = {"label/gcs": np.array([1.0, 1, 0, 2]), "label_mask/gcs": np.array([1.0, 1, 1, 1]), "weight": np.array([1.0, 1, 1, 0])}
-    right, total = losses.recalls(outputs, batch, {}, "gcs", joint=False)["network"]
+    loss = ConfigDict({"gcs": {"kind": "ordinal", "weight": 1.0}})
+    right, total = losses.recalls(outputs, batch, {}, loss, "gcs", joint=False)["network"]
     np.testing.assert_array_equal(total, [1, 2, 0])
     np.testing.assert_array_equal(right, [1, 1, 0])

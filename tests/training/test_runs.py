@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from jaxstroke import outcomes
 from jaxstroke.training import engine as engines
 from jaxstroke.training import runs
 
@@ -20,10 +21,13 @@ def test_fitted_numbers_see_training_rows_only(config, arrays, todo, schema):
 
 
 def test_class_weights_by_hand():
-    labels = np.array([1, 0, 0, 0])
-    np.testing.assert_allclose(runs.class_weights(labels, "weights", ">"), [4 / 6, 2.0])
-    np.testing.assert_allclose(runs.class_weights(labels, "none", ">"), [1, 1])
-    np.testing.assert_allclose(runs.class_weights(np.ones(3), "weights", ">"), [1, 1])
+    labels, binary, classes = np.array([1, 0, 0, 0]), outcomes.KINDS["binary"], outcomes.KINDS["classes"]
+    np.testing.assert_allclose(runs.class_weights(labels, "weights", binary, 1), [4 / 6, 2.0])
+    np.testing.assert_allclose(runs.class_weights(labels, "none", binary, 1), [1, 1])
+    np.testing.assert_allclose(runs.class_weights(np.ones(3), "weights", binary, 1), [1, 1])
+    # Three of which nobody has the second: the others share, and it counts as it is.
+    np.testing.assert_allclose(runs.class_weights(np.array([2, 0, 0, 0]), "weights", classes, 3), [4 / 6, 1, 2.0])
+    np.testing.assert_allclose(runs.class_weights(np.array([2, 1, 0, 0]), "weights", outcomes.KINDS["ordinal"], 2), [1, 1])
 
 
 def test_oversampling_is_undone_in_the_logit(config, arrays, todo, schema):
