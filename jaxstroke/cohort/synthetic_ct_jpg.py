@@ -7,7 +7,7 @@ z_size is of the lesion's area on the image that shows most of it, as drawn in w
 
     images = round(8 exp(0.8 N(0, 1))), 2 to 64, evenly spaced from 0.75 of the head's half height below its middle to as much above
     age = round(N(70, 12)), 30 to 98;  sex: a coin, without effect;  atrophy ~ N(0, 1), without effect
-    lesion: 60 %;  radius = 10 mm exp(0.35 N(0, 1)), 3.5 to 26 mm;  z_size = log(sqrt(area / pi) / 10 mm) / 0.35
+    lesion: 60 %;  radius = 14 mm exp(0.35 N(0, 1)), 5 to 36 mm;  z_size = log(sqrt(area / pi) / 14 mm) / 0.35
     logit P(poor outcome) = INTERCEPT + lesion (LESION + SIZE z_size) + AGE (age - 70)/12
 
 Most images of a patient with a lesion do not show it; `lesion_on` names those that do, joined by |. An average over the images dilutes
@@ -31,12 +31,12 @@ from scipy.special import expit, logit
 from jaxstroke.cohort import head_ct, phantom, synthetic
 from jaxstroke.errors import InputError
 
-FORMAT = 1  # raise it when the same settings give other patients
+FORMAT = 2  # raise it when the same settings give other patients
 FEWEST_PIXELS = 32  # an axis
 MEDIAN_IMAGES, IMAGES_SPREAD, FEWEST_IMAGES, MOST_IMAGES = 8, 0.8, 2, 64
 COVERED = 0.75  # of the half height of the skull's inside, upwards and downwards
 LESION_SHARE, DEEP_SHARE = 0.6, 0.6
-LOG_MM, LOG_SPREAD, SMALLEST_MM, LARGEST_MM = np.log(10.0), 0.35, 3.5, 26.0  # of the lesion's radius
+LOG_MM, LOG_SPREAD, SMALLEST_MM, LARGEST_MM = np.log(14.0), 0.35, 5.0, 36.0  # of the lesion's radius
 FLATNESS = 0.4  # of the lesion across the slices, to its radius
 NO_LESION = -100.0  # mm, an edge that nothing is within
 INTERCEPT, LESION, SIZE, AGE = -1.6, 2.2, 1.4, 0.4

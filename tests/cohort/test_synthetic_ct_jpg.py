@@ -127,7 +127,7 @@ def drawn():
 
 def test_outcomes_follow_the_stated_model(drawn):
     assert 0.35 < drawn["poor_outcome"].mean() < 0.5
-    size = (np.log(np.sqrt(drawn["lesion_mm2"].clip(lower=1) / np.pi)) - np.log(10)) / 0.35
+    size = (np.log(np.sqrt(drawn["lesion_mm2"].clip(lower=1) / np.pi)) - np.log(14)) / 0.35
     stated = -1.6 + drawn["lesion"] * (2.2 + 1.4 * size) + 0.4 * (drawn["age"] - 70) / 12
     np.testing.assert_allclose(drawn["true_logit"], stated, atol=1e-5)
 
