@@ -136,7 +136,7 @@ def make_tools(config, asked: Asked, like) -> Tools:
     """Every method for every head and image. like: shapes of a network's variables."""
     network = build(config)
     model = maps.Merged(network) if config.train.stages == "joint" else network
-    model = maps.Classes(model, choice.class_heads(config))
+    model = maps.Explained(model, choice.class_heads(config))
     batch = patient.batch_of(asked.engine, next(iter(asked.networks)))
     fitted = next(iter(asked.numbers.values()))
     shapes = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)

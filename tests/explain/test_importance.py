@@ -17,11 +17,11 @@ MASK = np.array([[1, 1, 1, 1, 0, 0]], np.float32)  # four images, two of padding
 HEAD, IMAGE = "diagnosis", "images"
 
 
-def made(sequence_file, name: str):
+def made(sequence_file, name: str, outcome: tuple = ("diagnosis", "==", 1)):
     """(network, variables, fitted numbers, a batch of one patient) with this sequence model."""
     config = copied(sequence_file.get_config("smoke"))
     with config.unlocked():
-        config.model.sequence = name
+        config.model.sequence, config.cohort.outcomes.diagnosis = name, outcome
     images = jnp.asarray(np.random.default_rng(0).normal(size=(1, 6, 16, 16, 1)), jnp.float32)
     batch = {"images/images": images, "images_mask/images": jnp.asarray(MASK), "clinical": jnp.zeros((1, 0)), "weight": jnp.ones(1)}
     network = models.build(config)
@@ -39,7 +39,7 @@ def outputs_of(network):
 def test_it_is_what_the_network_says_without_an_image_and_of_it_alone(sequence_file, name):
     """Against a batch in which the others are really not there: taken out, not masked."""
     network, variables, fitted, batch = made(sequence_file, name)
-    found, outputs = importance.measure(network, HEAD, IMAGE)(variables, fitted, batch), outputs_of(network)
+    found, outputs = importance.measure(maps.Explained(network, {}), HEAD, IMAGE)(variables, fitted, batch), outputs_of(network)
 
     def of(places) -> float:
         places = list(places)
@@ -57,7 +57,7 @@ def test_it_is_what_the_network_says_without_an_image_and_of_it_alone(sequence_f
 @pytest.mark.parametrize("name", sequence.SEQUENCES)
 def test_padding_has_exactly_none_and_changes_none(sequence_file, name):
     network, variables, fitted, batch = made(sequence_file, name)
-    measure = importance.measure(network, HEAD, IMAGE)
+    measure = importance.measure(maps.Explained(network, {}), HEAD, IMAGE)
     plain = measure(variables, fitted, batch)
     double = batch["images/images"].at[:, 4:].set(batch["images/images"][:, :2])  # what lies there is one of the patient's images again
     longer = {"images/images": jnp.pad(double, ((0, 0), (0, 9), *[(0, 0)] * 3)), "images_mask/images": jnp.pad(MASK, ((0, 0), (0, 9)))}
@@ -73,7 +73,7 @@ def test_padding_has_exactly_none_and_changes_none(sequence_file, name):
 def test_of_a_mean_it_is_known_from_the_images_alone(sequence_file):
     """The log-odds are the mean of those of the images: without the i-th, (n mean - l_i) / (n - 1)."""
     network, variables, fitted, batch = made(sequence_file, "mean")
-    found = importance.measure(network, HEAD, IMAGE)(variables, fitted, batch)
+    found = importance.measure(maps.Explained(network, {}), HEAD, IMAGE)(variables, fitted, batch)
     alone = np.asarray(found["alone"])[:4]
     assert float(found["all"]) == pytest.approx(alone.mean(), abs=1e-5)
     np.testing.assert_allclose(found["leave_one_out"][:4], alone.mean() - (alone.sum() - alone) / 3, atol=1e-5)
@@ -84,7 +84,7 @@ def test_of_two_equal_images_neither_matters_to_a_maximum(sequence_file):
     """What the page warns of: each stands in for the other, and what they say alone tells of them."""
     network, variables, fitted, batch = made(sequence_file, "max")
     twice = batch["images/images"].at[:, 1].set(batch["images/images"][:, 0])
-    found = importance.measure(network, HEAD, IMAGE)(variables, fitted, batch | {"images/images": twice})
+    found = importance.measure(maps.Explained(network, {}), HEAD, IMAGE)(variables, fitted, batch | {"images/images": twice})
     np.testing.assert_allclose(found["leave_one_out"][:2], 0, atol=1e-6)
     assert float(found["alone"][0]) == pytest.approx(float(found["alone"][1]), abs=1e-6)
 
@@ -109,9 +109,25 @@ def test_attention_is_that_of_the_image_wherever_it_lies():
     assert importance.weights_of(said, "dwi", (1, 4)) is None and importance.weights_of({}, "ct", (1, 3)) is None
 
 
+def test_of_a_class_the_log_odds_are_against_the_rest(sequence_file):
+    network, variables, fitted, batch = made(sequence_file, "lstm", ("diagnosis", "classes", ("a", "b", "c")))
+    fitted = {"logit_shift/diagnosis": np.array([0.3, -0.1, 0.0], np.float32)}
+    outputs = outputs_of(network)
+
+    def against_rest(mask) -> np.ndarray:
+        p = np.asarray(jax.nn.softmax(outputs(variables, fitted, batch | {"images_mask/images": jnp.asarray(mask)})["logits"][HEAD][0]))
+        return np.log(p / (1 - p))
+
+    without = MASK * (np.arange(6) != 2)
+    for place, name in enumerate(("diagnosis-a", "diagnosis-b", "diagnosis-c")):
+        found = importance.measure(maps.Explained(network, {name: (HEAD, place)}), name, IMAGE)(variables, fitted, batch)
+        assert float(found["all"]) == pytest.approx(against_rest(MASK)[place], abs=1e-5)
+        assert float(found["leave_one_out"][2]) == pytest.approx((against_rest(MASK) - against_rest(without))[place], abs=1e-5)
+
+
 def test_patients_with_more_and_fewer_images_are_one_compilation(sequence_file):
     network, variables, fitted, batch = made(sequence_file, "lstm")
-    measure = importance.measure(network, HEAD, IMAGE)
+    measure = importance.measure(maps.Explained(network, {}), HEAD, IMAGE)
     for count in (1, 3, 6):
         measure(variables, fitted, batch | {"images_mask/images": jnp.asarray([[1.0] * count + [0.0] * (6 - count)])})
     assert measure._cache_size() == 1
@@ -136,7 +152,7 @@ def test_of_a_module_its_own_number_is_explained_and_of_a_merged_network_the_mer
         (network, lambda outputs: float(outputs["parts"]["adc"]["logits"][head].sum())),
         (maps.Merged(network), lambda outputs: float(outputs["logits"][head].sum())),
     ):
-        found = importance.measure(model, head, "adc")(variables, fitted, batch)
+        found = importance.measure(maps.Explained(model, {}), head, "adc")(variables, fitted, batch)
         assert float(found["all"]) == pytest.approx(number(whole), abs=1e-5)
         assert float(found["leave_one_out"][1]) == pytest.approx(number(whole) - number(less), abs=1e-5)
 
