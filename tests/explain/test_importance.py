@@ -1,5 +1,7 @@
 """Which pictures decided: leave-one-out, alone and attention, on networks with random weights."""
 
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -157,25 +159,70 @@ def test_of_a_module_its_own_number_is_explained_and_of_a_merged_network_the_mer
         assert float(found["leave_one_out"][1]) == pytest.approx(number(whole) - number(less), abs=1e-5)
 
 
-def one(change, **other) -> importance.Importance:
-    change = np.asarray(change, float)
-    files = tuple(f"{n}.jpg" for n in range(change.shape[1]))
-    fields = {"files": files, "whole": np.zeros(len(change)), "alone": change, "attention": None}
-    return importance.Importance(image="ct", head="poor", change=change, left_out=(), **(fields | other))
+@pytest.mark.parametrize("name", sequence.SEQUENCES)
+def test_pictures_are_taken_away_in_order_from_either_end(sequence_file, name):
+    network, variables, fitted, batch = made(sequence_file, name)
+    ranks = np.array([2, 0, 3, 1, 6, 6], np.int32)
+    found = np.asarray(importance.removal(maps.Explained(network, {}), HEAD, IMAGE)(variables, fitted, batch, ranks))
+    measured = importance.measure(maps.Explained(network, {}), HEAD, IMAGE)(variables, fitted, batch)
+    outputs = outputs_of(network)
+
+    def kept(*places) -> float:
+        mask = np.isin(np.arange(6), places).astype(np.float32)[None]
+        return float(outputs(variables, fitted, batch | {"images_mask/images": jnp.asarray(mask)})["logits"][HEAD][0, 0])
+
+    np.testing.assert_allclose(found[0, :3], [kept(0, 2, 3), kept(0, 2), kept(2)], atol=1e-5)
+    np.testing.assert_allclose(found[1, :3], [kept(0, 1, 3), kept(1, 3), kept(1)], atol=1e-5)
+    assert found[0, 0] == pytest.approx(float(measured["all"] - measured["leave_one_out"][1]), abs=1e-5)
+    assert found[0, 2] == pytest.approx(float(measured["alone"][2]), abs=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("change", "decides"),
+    ("without", "expected"),
     [
-        ([[0.8, 0.3, -0.5, 0.0]], [1, 0, 1, 0]),  # half of the largest, in either direction
-        ([[0.09, 0.05, 0.0]], [0, 0, 0]),  # too little to speak of
-        ([[1.0, 0.9], [0.6, -0.1]], [1, 0]),  # the networks disagree on the second
-        ([[0.7]], [1]),
-        (np.zeros((2, 0)), []),
+        ([[[1.5, -1.0, -1.1], [1.9, 1.9, 1.0]]], (0, 2)),  # the first alone changes little, the first two much
+        ([[[2.0, 1.9, 1.0], [3.2, 3.1, 2.5]]], (1, 1)),  # from the other end: one that lowers it
+        ([[[1.95, 1.97, 2.0], [2.0, 2.02, 1.95]]], (0, 0)),  # too little to speak of
+        ([[[1.5, 1.0, 0.0], [2.0, 2.0, 1.9]]], (0, 2)),
+        ([[[1.8, 1.6, 0.0], [2.0, 2.0, 1.9]]], (0, 0)),  # it takes more than half of them
+        ([[[0.0, 0.0, 0.0], [2.0] * 3], [[2.5, 0.0, 0.0], [2.0] * 3]], (0, 2)),  # the networks disagree on one, and not on two
+        ([[[0.5], [1.9]]], (0, 1)),  # of two pictures
+        (np.zeros((1, 2, 0)), (0, 0)),  # of one there are no others
     ],
 )
-def test_what_decides(change, decides):
-    assert one(change).decides.tolist() == [bool(value) for value in decides]
+def test_what_decides(without, expected):
+    without = np.asarray(without, float)
+    direction, count = importance.decisive(np.full(len(without), 2.0), without)
+    assert count == expected[1] and (direction == expected[0] or not count)
+
+
+def test_equal_images_decide_together(sequence_file):
+    """Of a maximum: each of two equal ones is nothing by itself, both together are what the maximum is made of."""
+    network, variables, fitted, batch = made(sequence_file, "max")
+    images = 0.01 * batch["images/images"]
+    strong = batch["images/images"][:, 0] * 3
+    batch = batch | {"images/images": images.at[:, 1].set(strong).at[:, 3].set(strong)}
+    model = maps.Explained(network, {})
+    tools = types.SimpleNamespace(
+        importance={(HEAD, IMAGE): importance.measure(model, HEAD, IMAGE)},
+        removal={(HEAD, IMAGE): importance.removal(model, HEAD, IMAGE)},
+        attention={IMAGE: importance.attention(network, IMAGE)},
+    )
+    paths = ("a.jpg", "b.jpg", "c.jpg", "d.jpg")
+    record = {"missing": False, "notes": [], "unread": [], "path_hash": inverse.path_hash(paths)}
+    record |= {"transforms": [{"name": "slices", "index": [0, 1, 2, 3, -1, -1]}]}
+    found = importance.explain(tools, IMAGE, HEAD, record, paths, batch, [(variables, fitted)])
+    assert found.decides.tolist() == [False, True, False, True] and np.abs(found.mean).max() < 1e-5
+    mask = jnp.asarray([[1.0, 0, 1, 0, 0, 0]])
+    rest = outputs_of(network)(variables, fitted, batch | {"images_mask/images": mask})["logits"][HEAD][0, 0]
+    assert float(found.rest[0]) == pytest.approx(float(rest), abs=1e-5) and abs(found.rest[0] - found.whole[0]) > importance.LEAST
+
+
+def one(change, **other) -> importance.Importance:
+    change = np.asarray(change, float)
+    files, zeros = tuple(f"{n}.jpg" for n in range(change.shape[1])), np.zeros(len(change))
+    fields = {"files": files, "whole": zeros, "rest": zeros, "alone": change, "decides": change[0] > 0, "attention": None}
+    return importance.Importance(image="ct", head="poor", change=change, left_out=(), **(fields | other))
 
 
 RECORD = {
