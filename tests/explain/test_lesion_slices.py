@@ -19,8 +19,8 @@ ASKED = 50  # with a lesion, each by the network that had not seen it
 RANDOM = 6  # networks that have learned nothing
 SETTINGS = [
     "--config.model.sequence=attention", "--config.model.dropout=(0.0,0.3)", "--config.images.images.shape=(32,48,48)",
-    "--config.cohort.synthetic.patients=400", "--config.train.epochs=30", "--config.train.buckets=(8,16)", "--config.train.patience=30", "--config.split.folds=2", "--config.evaluate.bootstrap=50",
-    "--config.device.data=1",
+    "--config.cohort.synthetic.patients=400", "--config.train.epochs=30", "--config.train.buckets=(8,16)", "--config.train.patience=30",
+    "--config.split.folds=2", "--config.evaluate.bootstrap=50", "--config.device.data=1",
 ]  # fmt: skip
 
 
