@@ -104,9 +104,17 @@ def test_new_patients_and_the_export_agree(trained, cohort):
 def test_maps_are_of_every_class_or_of_the_one_that_is_named(trained):
     explain = ["main", f"--workdir={trained}", "--mode=explain", "--config.explain.most=1"]
     assert main.main(explain) == 0
-    assert set(json.loads((trained / "explain" / "explain.json").read_text())) == {f"images_diagnosis-{name}_grad_cam" for name in CLASSES}
+    titles = {f"images_diagnosis-{name}_grad_cam" for name in CLASSES}
+    assert set(json.loads((trained / "explain" / "explain.json").read_text())) == titles | {"importance"}
+    found = pd.read_csv(trained / "explain" / "importance.csv", dtype=TEXT)
+    assert set(found["head"]) == {f"diagnosis-{name}" for name in CLASSES}
+    frame = pd.read_csv(trained / "predictions.csv", dtype=TEXT).query("split == 'test' and model == 'network'")
+    for name in CLASSES:
+        said = found[found["head"] == f"diagnosis-{name}"]["all"].iloc[0]
+        rows = frame[(frame["patient_id"] == found["patient_id"].iloc[0]) & (frame["class"] == name)]
+        assert 1 / (1 + np.exp(-said)) == pytest.approx(rows["probability"].mean(), abs=1e-4)
     assert main.main([*explain, "--config.explain.head=bleeding", "--config.explain.method=('occlusion',)"]) == 0
-    assert set(json.loads((trained / "explain" / "explain.json").read_text())) == {"images_diagnosis-bleeding_occlusion"}
+    assert set(json.loads((trained / "explain" / "explain.json").read_text())) == {"importance", "images_diagnosis-bleeding_occlusion"}
     (page,) = (trained / "explain").glob("*/patient_*.html")
     assert all(f"diagnosis is {name}" in page.read_text() for name in CLASSES)
 

@@ -1,13 +1,14 @@
-"""Which of a patient's pictures decided: the network is asked again without each of them, and for each of them alone.
+"""Which of a patient's pictures decided: the network is asked again without some of them.
 
-    leave_one_out   log-odds with all pictures less those without this one: above 0 it raises the probability. Two pictures that show the
-                    same stand in for each other, so that neither seems to matter: what each says alone tells of them
+    leave_one_out   log-odds with all pictures less those without this one: above 0 it raises the probability
     alone           log-odds of a patient of whom there is this picture and no other
-    all             log-odds with all of them
     attention       the network's own weight of the picture, where its sequence model has weights; they sum to 1
+    decides         of the fewest pictures without which, together, the prediction is another, see `decisive`; two that show the same stand
+                    in for each other, so that by itself neither matters
+    all, rest       log-odds with all pictures, and without those that decide
 
-Numbers are means over the networks that are asked, with the lowest and the highest. Nothing is assumed of a network but what all of this
-package hold to: what lies at mask 0 changes nothing. Of an ordinal outcome the log-odds are summed over its levels, as in `maps`.
+Numbers are means over the networks that are asked. Nothing is assumed of a network but what all of this package hold to: what lies at
+mask 0 changes nothing. Of an ordinal outcome the log-odds are summed over its levels, as in `maps`.
 """
 
 import logging
@@ -26,12 +27,13 @@ from jaxstroke.training import step
 
 logger = logging.getLogger("jaxstroke")
 CHUNK = 16  # masks at a time: what a network makes of each picture by itself is computed once for all of them
-SHARE = 0.5  # of the largest change: pictures that change the log-odds by as much decide with it
-LEAST = 0.1  # log-odds, 2.5 percentage points at most: where nothing changes by more, no single picture decides
+SHARE = 0.5  # of the largest change that taking pictures away makes: what decides makes as much
+LEAST = 0.1  # log-odds, 2.5 percentage points at most: where less changes, nothing decides
+MOST = 0.5  # of a patient's pictures: more are not a few that decide
 SAME = re.compile(r"file (\d+) of \d+")  # in a remark on a picture that is another's equal
 COLUMNS = (
-    "patient_id", "unit_id", "image", "head", "number", "file", "leave_one_out", "low", "high", "all", "alone", "attention", "decides",
-    "left_out",
+    "patient_id", "unit_id", "image", "head", "number", "file", "leave_one_out", "low", "high", "alone", "attention", "decides", "all",
+    "rest", "left_out",
 )  # fmt: skip
 
 
@@ -41,7 +43,9 @@ class Importance:
 
     files      base names
     change     (networks, n) log-odds with all pictures less those without this one
-    whole      (networks,) log-odds with all pictures; alone: (networks, n) with each by itself
+    alone      (networks, n) log-odds with each by itself
+    whole      (networks,) log-odds with all pictures; rest: (networks,) with those that do not decide
+    decides    (n,) bool
     attention  (n,) mean over the networks, or None
     left_out   (base name, why) of the other files of the patient's cell
     """
@@ -50,8 +54,10 @@ class Importance:
     head: str
     files: tuple[str, ...]
     change: np.ndarray
-    whole: np.ndarray
     alone: np.ndarray
+    whole: np.ndarray
+    rest: np.ndarray
+    decides: np.ndarray
     attention: np.ndarray | None
     left_out: tuple[tuple[str, str], ...]
 
@@ -60,31 +66,56 @@ class Importance:
         """(n,) the change over all networks."""
         return self.change.mean(0)
 
-    @property
-    def decides(self) -> np.ndarray:
-        """(n,) whether a picture changes the log-odds by LEAST and by SHARE of the largest change, in one direction by every network."""
-        size, signs = np.abs(self.mean), np.sign(self.change)
-        return (size >= max(LEAST, SHARE * size.max(initial=0.0))) & (signs == signs[:1]).all(0)
-
 
 def measure(model, head: str, image: str) -> Callable:
     """Jitted `measure(variables, fitted, batch) -> {"leave_one_out": s, "alone": s, "all": ()}`, 0 at padding. model, batch: of `maps`."""
-    key = f"images_mask/{image}"
 
     def one(variables, fitted, batch):
-        mask = batch[key][0]  # s
+        mask = batch[f"images_mask/{image}"][0]  # s
         s, only = len(mask), jnp.eye(len(mask), dtype=mask.dtype)
-        masks = jnp.concatenate([mask * (1 - only), mask * only, mask[None], jnp.zeros((-(2 * s + 1) % CHUNK, s), mask.dtype)])
-
-        def value(row):
-            return maps.logit(model, variables, fitted, batch | {key: row[None]}, head, image)
-
-        found = jax.lax.map(jax.vmap(value), masks.reshape(-1, CHUNK, s)).reshape(-1)
-        without, alone, whole = found[:s], found[s : 2 * s], found[2 * s]
-        there = mask > 0
+        masks = jnp.concatenate([mask * (1 - only), mask * only, mask[None]])
+        found = log_odds(model, variables, fitted, batch, head, image, masks)
+        without, alone, whole, there = found[:s], found[s : 2 * s], found[2 * s], mask > 0
         return {"leave_one_out": jnp.where(there, whole - without, 0.0), "alone": jnp.where(there, alone, 0.0), "all": whole}
 
     return jax.jit(one)
+
+
+def removal(model, head: str, image: str) -> Callable:
+    """Jitted `removal(variables, fitted, batch, ranks) -> 2 s`: log-odds without the first, the first two, ... and without the last, the
+    last two, ... of the pictures. ranks: `s` int, 0 of the first; of padding beyond the others."""
+
+    def one(variables, fitted, batch, ranks):
+        mask = batch[f"images_mask/{image}"][0]
+        taken = jnp.arange(1, len(mask) + 1)[:, None]
+        kept = jnp.concatenate([ranks >= taken, ranks < mask.sum() - taken])
+        return log_odds(model, variables, fitted, batch, head, image, mask * kept).reshape(2, -1)
+
+    return jax.jit(one)
+
+
+def log_odds(model, variables, fitted, batch: dict, head: str, image: str, masks: jax.Array) -> jax.Array:
+    """`m` of the patient with each of the masks `m s` of an image."""
+
+    def value(row):
+        return maps.logit(model, variables, fitted, batch | {f"images_mask/{image}": row[None]}, head, image)
+
+    filled = jnp.pad(masks, ((0, -len(masks) % CHUNK), (0, 0)))
+    return jax.lax.map(jax.vmap(value), filled.reshape(-1, CHUNK, masks.shape[1])).reshape(-1)[: len(masks)]
+
+
+def decisive(whole: np.ndarray, without: np.ndarray) -> tuple[int, int]:
+    """(direction, count): the fewest pictures of `removal` without which the log-odds change by LEAST, by SHARE of the largest change of
+    any number, and in one direction by every network; count 0 where there are none, or more than MOST of all.
+
+    whole: (networks,) log-odds with all n pictures; without: (networks, 2, n - 1).
+    """
+    change = whole[:, None, None] - without
+    size = np.abs(change.mean(0)) * (np.sign(change) == np.sign(change[:1])).all(0)  # 2 n-1
+    enough = size >= max(LEAST, SHARE * size.max(initial=0.0))
+    counts = [int(np.argmax(row)) + 1 if row.any() else len(row) + 2 for row in enough]
+    direction = int(np.argmin(counts))
+    return direction, counts[direction] if counts[direction] <= MOST * (without.shape[2] + 1) else 0
 
 
 def attention(network, image: str) -> Callable:
@@ -108,17 +139,24 @@ def weights_of(said: dict, image: str, shape: tuple[int, int]) -> jax.Array | No
 
 def explain(tools, image: str, head: str, record: dict, paths, batch: dict, networks: list[tuple[dict, dict]]) -> Importance:
     """Of one patient. tools: `mode.Tools`; record, paths: of the patient's image; networks: (variables, fitted numbers) of those to ask."""
-    unseen = left_out(record, paths)
+    unseen, count = left_out(record, paths), len(networks)
     if record["missing"]:
-        none = np.zeros((len(networks), 0))
-        return Importance(image, head, (), none, np.zeros(len(networks)), none, None, unseen)
+        none, each = np.zeros((count, 0)), np.zeros(count)
+        return Importance(image, head, (), none, none, each, each, np.zeros(0, bool), None, unseen)
     files = names(record, paths)
-    own = [jax.device_get(tools.importance[head, image](variables, fitted, batch)) for variables, fitted in networks]
-    weights = [tools.attention[image](variables, fitted, batch) for variables, fitted in networks]
-    found = {name: np.stack([one[name] for one in own]) for name in own[0]}
-    attended = None if weights[0] is None else np.mean(weights, 0)[: len(files)]
-    n = len(files)
-    return Importance(image, head, files, found["leave_one_out"][:, :n], found["all"], found["alone"][:, :n], attended, unseen)
+    n, s = len(files), batch[f"images_mask/{image}"].shape[1]
+    own = [jax.device_get(tools.importance[head, image](*network, batch)) for network in networks]
+    change, alone, whole = (np.stack([one[name] for one in own]) for name in ("leave_one_out", "alone", "all"))
+    change, alone = change[:, :n], alone[:, :n]
+    ranks = np.full(s, s, np.int32)
+    ranks[np.argsort(-alone.mean(0), kind="stable")] = np.arange(n)
+    without = np.stack([tools.removal[head, image](*network, batch, ranks) for network in networks])
+    direction, taken = decisive(whole, without[:, :, : n - 1])
+    decides = ranks[:n] < taken if direction == 0 else ranks[:n] >= n - taken
+    rest = without[:, direction, taken - 1] if taken else whole
+    weights = [tools.attention[image](*network, batch) for network in networks]
+    attended = None if weights[0] is None else np.mean(weights, 0)[:n]
+    return Importance(image, head, files, change, alone, whole, rest, decides, attended, unseen)
 
 
 def names(record: dict, paths) -> tuple[str, ...]:
@@ -163,10 +201,10 @@ def rows(patient: str, unit: str, one: Importance) -> list[dict]:
     numbers = {"leave_one_out": one.mean, "low": one.change.min(0), "high": one.change.max(0), "alone": one.alone.mean(0)}
     if one.attention is not None:
         numbers["attention"] = one.attention
-    empty = dict.fromkeys(COLUMNS)
+    empty, patient_own = dict.fromkeys(COLUMNS), {"all": float(one.whole.mean()), "rest": float(one.rest.mean())}
     shown = [
         empty | start | {name: float(values[place]) for name, values in numbers.items()}
-        | {"number": place + 1, "file": file, "all": float(one.whole.mean()), "decides": int(one.decides[place])}
+        | {"number": place + 1, "file": file, "decides": int(one.decides[place])} | patient_own
         for place, file in enumerate(one.files)
     ]  # fmt: skip
     return shown + [empty | start | {"file": file, "left_out": why} for file, why in one.left_out]

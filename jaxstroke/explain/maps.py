@@ -36,14 +36,15 @@ class Merged:
 
 
 @dataclass(frozen=True)
-class Classes:
-    """A network whose classes have a head each: the log-odds of the class against the rest. heads: of `choice.class_heads`."""
+class Explained:
+    """A network as it is explained: its log-odds are at the prevalence of the training patients, as in `predictions.csv`; every class has a
+    head, of its log-odds against the rest. heads: of `choice.class_heads`."""
 
     model: nn.Module | Merged
     heads: dict[str, tuple[str, int]]
 
-    def apply(self, *arguments, **named) -> dict:
-        outputs = self.model.apply(*arguments, **named)
+    def apply(self, variables, batch: dict, fitted: dict, train: bool) -> dict:
+        outputs = step.shifted(self.model.apply(variables, batch, fitted, train=train), fitted)
         parts = {name: part | {"logits": self.with_classes(part["logits"])} for name, part in outputs["parts"].items()}
         return outputs | {"logits": self.with_classes(outputs["logits"]), "parts": parts}
 
@@ -52,11 +53,8 @@ class Classes:
 
 
 def logit(model, variables: dict, fitted: dict, batch: dict, head: str, image: str) -> jax.Array:
-    """The number that is explained: the log-odds at the prevalence of the training patients, as in `predictions.csv`.
-
-    variables: {"params", "stats"} as a workdir keeps them.
-    """
-    outputs = step.shifted(step.evaluated(model, variables, fitted, batch), fitted)
+    """The number that is explained. variables: {"params", "stats"} as a workdir keeps them."""
+    outputs = step.evaluated(model, variables, fitted, batch)
     logits = outputs["parts"][image]["logits"] if outputs["parts"] and image else outputs["logits"]
     return logits[head].sum().astype(jnp.float32)
 

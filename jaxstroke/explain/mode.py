@@ -121,13 +121,14 @@ def new(config, workdir: epath.Path, cohort_table: str) -> Asked:
 
 @dataclass(frozen=True)
 class Tools:
-    """Compiled functions. maps: (head, image, method) -> function of `maps`; attributions, logit and importance: by (head, image);
-    attention: by image."""
+    """Compiled functions. maps: (head, image, method) -> function of `maps`; attributions, logit, importance and removal: by
+    (head, image); attention: by image."""
 
     maps: dict
     attributions: dict
     logit: dict
     importance: dict
+    removal: dict
     attention: dict
     random: dict
 
@@ -136,7 +137,7 @@ def make_tools(config, asked: Asked, like) -> Tools:
     """Every method for every head and image. like: shapes of a network's variables."""
     network = build(config)
     model = maps.Merged(network) if config.train.stages == "joint" else network
-    model = maps.Classes(model, choice.class_heads(config))
+    model = maps.Explained(model, choice.class_heads(config))
     batch = patient.batch_of(asked.engine, next(iter(asked.networks)))
     fitted = next(iter(asked.numbers.values()))
     shapes = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), like)
@@ -157,6 +158,7 @@ def make_tools(config, asked: Asked, like) -> Tools:
         {pair: jax.jit(maps.attributions(model, *pair, config.explain.steps)) for pair in pairs},
         {pair: value(*pair) for pair in pairs},
         {pair: importance.measure(model, *pair) for pair in pairs},
+        {pair: importance.removal(model, *pair) for pair in pairs},
         {image: importance.attention(network, image) for image in choice.images(config)},
         jax.tree.map(np.asarray, asked.engine.initial(2**30)["best"]),
     )

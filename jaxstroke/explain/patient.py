@@ -7,6 +7,7 @@ import jax
 import numpy as np
 
 from jaxstroke import config as settings
+from jaxstroke import outcomes
 from jaxstroke.cohort.dicom import Rules
 from jaxstroke.cohort.readers import ReadError, read_image
 from jaxstroke.config_images import are_pictures
@@ -82,8 +83,10 @@ def explain(config, asked, tools, row: int, networks: list[tuple[dict, dict]]) -
 
 def strip_of(config, asked, one: importance.Importance, batch: dict) -> dict:
     """What the page shows of a patient's pictures and a head."""
-    levels, outcome = heads.sizes(config)[one.head], config.cohort.outcomes[one.head]
-    words = outcome_words(outcome, "1") if levels == 1 else ""
+    classes = choice.class_heads(config)
+    task, place = classes.get(one.head, (one.head, 0))
+    levels = 1 if one.head in classes else heads.sizes(config)[task]
+    words = outcome_words(config.cohort.outcomes[task], outcomes.columns_of(config, task)[place]) if levels == 1 else ""
     merged = asked.engine.parts != ("network",)
     return strip.make(one, np.asarray(batch[f"images/{one.image}"])[0], config.images[one.image].normalise, words, levels, merged)
 

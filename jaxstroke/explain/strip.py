@@ -21,7 +21,7 @@ def make(one: Importance, pixels: np.ndarray, normalise: str, words: str, levels
     """
     lowest, highest = one.change.min(0), one.change.max(0)
     largest = np.abs(one.change).max(initial=LEAST)  # small changes are drawn small
-    decides, order = one.decides, np.argsort(-np.abs(one.mean), kind="stable")
+    decides, order = one.decides, np.lexsort((-np.abs(one.mean), ~one.decides))  # those that decide first, then by what they change
     cards = []
     for place, file in enumerate(one.files):
         lines = [
@@ -39,8 +39,9 @@ def make(one: Importance, pixels: np.ndarray, normalise: str, words: str, levels
         reasons.setdefault(why, []).append(file)
     return {
         "image": one.image, "head": one.head, "words": words, "cards": cards, "networks": len(one.whole), "merged": merged,
-        "whole": percent(one.whole, levels), "least": LEAST, "left_out": reasons,
-        "decides": [cards[place] for place in order if decides[place]],
+        "whole": percent(one.whole, levels), "rest": percent(one.rest, levels), "least": LEAST,
+        "moved": show(float((one.whole - one.rest).mean()), 2, sign=True), "left_out": reasons,
+        "decides": [card for card in cards if card["decides"]],
     }  # fmt: skip
 
 

@@ -2,6 +2,7 @@
 
 from jaxstroke.cohort.picture import MOST_PIXELS
 from jaxstroke.config_images import are_pictures
+from jaxstroke.preprocess.pictures import NEARLY_BLACK, PAINT
 
 ORIENTED = (
     "Read the file with its affine. Order the axes (s, h, w): s from inferior to superior, h from anterior to posterior, w from the "
@@ -17,9 +18,6 @@ NORMALISED = {
     "percentile": "Map the minimum to the 99.5th percentile of the inside to 0 to 1 and clip.",
     "mask": "The value is the share of the voxel that is marked, 0 to 1.",
     "mask_log": "The value is log(1 + 100 p) / log(101) of the share p of the voxel that is marked.",
-    "photograph": "Divide integers by the largest of their type; 0 to 1.",
-    "photograph_unpainted": "Divide integers by the largest of their type; 0 to 1. Paint is where red exceeds green and blue by more than "
-    "30/255, and the eight pixels around each such one; it becomes the median of all values of the other pixels whose largest is above 40/255.",
     "none": "Values stay as they are.",
 }
 NAMED = (
@@ -30,17 +28,21 @@ NAMED = (
 DECODED = (
     "What a file is, its first bytes say. Decode PNG and JPG as a viewer shows them: turned as the EXIF orientation says, palette and CMYK "
     "as red, green and blue, grey as grey, transparent parts over black (value times alpha over 255, to the nearest). Divide by the "
-    "largest value of the type, 255 or of 16-bit grey 65535: black is 0, white 1. Nothing else is done to their levels."
+    "largest value of the type, 255 or of 16-bit grey 65535: black is 0, white 1."
+)
+UNPAINTED = (
+    f"In colour pictures take away red paint: where red exceeds green and blue by more than {PAINT}/255, and the eight pixels around each "
+    f"such one, put the median of all values of the other pixels whose largest is above {NEARLY_BLACK}/255."
 )
 KEPT = (
     f"Leave out what cannot be decoded, is black everywhere or has more than {MOST_PIXELS:,} pixels; of pictures that are equal to the "
     "last pixel, in size, type and values as decoded, keep the first (colour whose three channels are equal counts as grey)."
 )
+NO_SLICE = "Leave out DICOM files: nothing says which of their values are to be seen."
 OF_A_SLICE = {  # of pictures: what a single DICOM slice becomes, by `normalise`
-    "photograph_unpainted": "Leave out DICOM files: nothing says which of their values are to be seen.",
-    "photograph": "Leave out DICOM files: nothing says which of their values are to be seen.",
+    "photograph": NO_SLICE, "photograph_unpainted": NO_SLICE,
     "ct_windows": "Read a single DICOM slice of a CT in HU: " + NORMALISED["ct_windows"][0].lower() + NORMALISED["ct_windows"][1:],
-}
+}  # fmt: skip
 OF_OTHER_SLICES = "Read a single DICOM slice of a CT in HU: {window} linearly to 0 to 1, clipped."
 BRAINS = {
     "foreground": "Find the head by a threshold on the foreground and morphology at low resolution.",
@@ -111,7 +113,8 @@ def pictures(own: dict) -> list[str]:
     low, high = own["window"]
     spaced = f"numbers k (n - 1) / {most - 1}, k = 0 to {most - 1}, to the nearest, halves to the even" if most > 1 else "number n // 2"
     return [
-        NAMED, DECODED, OF_A_SLICE.get(own["normalise"], OF_OTHER_SLICES).format(window=f"{low:g} to {high:g}"),
+        NAMED, DECODED, *([UNPAINTED] if own["normalise"] == "photograph_unpainted" else []),
+        OF_A_SLICE.get(own["normalise"], OF_OTHER_SLICES).format(window=f"{low:g} to {high:g}"),
         "Make them grey: 0.299 red + 0.587 green + 0.114 blue." if own["channels"] == 1 else "Repeat grey as three equal channels.",
         KEPT,
         f"Fit each whole into {rows} x {columns}, its aspect kept, in the middle, black around it. In a picture of H x W pixels a pixel of "

@@ -1,5 +1,7 @@
 """Which pictures decided: leave-one-out, alone and attention, on networks with random weights."""
 
+import types
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,11 +19,11 @@ MASK = np.array([[1, 1, 1, 1, 0, 0]], np.float32)  # four images, two of padding
 HEAD, IMAGE = "diagnosis", "images"
 
 
-def made(sequence_file, name: str):
+def made(sequence_file, name: str, outcome: tuple = ("diagnosis", "==", 1)):
     """(network, variables, fitted numbers, a batch of one patient) with this sequence model."""
     config = copied(sequence_file.get_config("smoke"))
     with config.unlocked():
-        config.model.sequence = name
+        config.model.sequence, config.cohort.outcomes.diagnosis = name, outcome
     images = jnp.asarray(np.random.default_rng(0).normal(size=(1, 6, 16, 16, 1)), jnp.float32)
     batch = {"images/images": images, "images_mask/images": jnp.asarray(MASK), "clinical": jnp.zeros((1, 0)), "weight": jnp.ones(1)}
     network = models.build(config)
@@ -39,7 +41,7 @@ def outputs_of(network):
 def test_it_is_what_the_network_says_without_an_image_and_of_it_alone(sequence_file, name):
     """Against a batch in which the others are really not there: taken out, not masked."""
     network, variables, fitted, batch = made(sequence_file, name)
-    found, outputs = importance.measure(network, HEAD, IMAGE)(variables, fitted, batch), outputs_of(network)
+    found, outputs = importance.measure(maps.Explained(network, {}), HEAD, IMAGE)(variables, fitted, batch), outputs_of(network)
 
     def of(places) -> float:
         places = list(places)
@@ -57,7 +59,7 @@ def test_it_is_what_the_network_says_without_an_image_and_of_it_alone(sequence_f
 @pytest.mark.parametrize("name", sequence.SEQUENCES)
 def test_padding_has_exactly_none_and_changes_none(sequence_file, name):
     network, variables, fitted, batch = made(sequence_file, name)
-    measure = importance.measure(network, HEAD, IMAGE)
+    measure = importance.measure(maps.Explained(network, {}), HEAD, IMAGE)
     plain = measure(variables, fitted, batch)
     double = batch["images/images"].at[:, 4:].set(batch["images/images"][:, :2])  # what lies there is one of the patient's images again
     longer = {"images/images": jnp.pad(double, ((0, 0), (0, 9), *[(0, 0)] * 3)), "images_mask/images": jnp.pad(MASK, ((0, 0), (0, 9)))}
@@ -73,7 +75,7 @@ def test_padding_has_exactly_none_and_changes_none(sequence_file, name):
 def test_of_a_mean_it_is_known_from_the_images_alone(sequence_file):
     """The log-odds are the mean of those of the images: without the i-th, (n mean - l_i) / (n - 1)."""
     network, variables, fitted, batch = made(sequence_file, "mean")
-    found = importance.measure(network, HEAD, IMAGE)(variables, fitted, batch)
+    found = importance.measure(maps.Explained(network, {}), HEAD, IMAGE)(variables, fitted, batch)
     alone = np.asarray(found["alone"])[:4]
     assert float(found["all"]) == pytest.approx(alone.mean(), abs=1e-5)
     np.testing.assert_allclose(found["leave_one_out"][:4], alone.mean() - (alone.sum() - alone) / 3, atol=1e-5)
@@ -84,7 +86,7 @@ def test_of_two_equal_images_neither_matters_to_a_maximum(sequence_file):
     """What the page warns of: each stands in for the other, and what they say alone tells of them."""
     network, variables, fitted, batch = made(sequence_file, "max")
     twice = batch["images/images"].at[:, 1].set(batch["images/images"][:, 0])
-    found = importance.measure(network, HEAD, IMAGE)(variables, fitted, batch | {"images/images": twice})
+    found = importance.measure(maps.Explained(network, {}), HEAD, IMAGE)(variables, fitted, batch | {"images/images": twice})
     np.testing.assert_allclose(found["leave_one_out"][:2], 0, atol=1e-6)
     assert float(found["alone"][0]) == pytest.approx(float(found["alone"][1]), abs=1e-6)
 
@@ -109,9 +111,25 @@ def test_attention_is_that_of_the_image_wherever_it_lies():
     assert importance.weights_of(said, "dwi", (1, 4)) is None and importance.weights_of({}, "ct", (1, 3)) is None
 
 
+def test_of_a_class_the_log_odds_are_against_the_rest(sequence_file):
+    network, variables, fitted, batch = made(sequence_file, "lstm", ("diagnosis", "classes", ("a", "b", "c")))
+    fitted = {"logit_shift/diagnosis": np.array([0.3, -0.1, 0.0], np.float32)}
+    outputs = outputs_of(network)
+
+    def against_rest(mask) -> np.ndarray:
+        p = np.asarray(jax.nn.softmax(outputs(variables, fitted, batch | {"images_mask/images": jnp.asarray(mask)})["logits"][HEAD][0]))
+        return np.log(p / (1 - p))
+
+    without = MASK * (np.arange(6) != 2)
+    for place, name in enumerate(("diagnosis-a", "diagnosis-b", "diagnosis-c")):
+        found = importance.measure(maps.Explained(network, {name: (HEAD, place)}), name, IMAGE)(variables, fitted, batch)
+        assert float(found["all"]) == pytest.approx(against_rest(MASK)[place], abs=1e-5)
+        assert float(found["leave_one_out"][2]) == pytest.approx((against_rest(MASK) - against_rest(without))[place], abs=1e-5)
+
+
 def test_patients_with_more_and_fewer_images_are_one_compilation(sequence_file):
     network, variables, fitted, batch = made(sequence_file, "lstm")
-    measure = importance.measure(network, HEAD, IMAGE)
+    measure = importance.measure(maps.Explained(network, {}), HEAD, IMAGE)
     for count in (1, 3, 6):
         measure(variables, fitted, batch | {"images_mask/images": jnp.asarray([[1.0] * count + [0.0] * (6 - count)])})
     assert measure._cache_size() == 1
@@ -136,30 +154,75 @@ def test_of_a_module_its_own_number_is_explained_and_of_a_merged_network_the_mer
         (network, lambda outputs: float(outputs["parts"]["adc"]["logits"][head].sum())),
         (maps.Merged(network), lambda outputs: float(outputs["logits"][head].sum())),
     ):
-        found = importance.measure(model, head, "adc")(variables, fitted, batch)
+        found = importance.measure(maps.Explained(model, {}), head, "adc")(variables, fitted, batch)
         assert float(found["all"]) == pytest.approx(number(whole), abs=1e-5)
         assert float(found["leave_one_out"][1]) == pytest.approx(number(whole) - number(less), abs=1e-5)
 
 
-def one(change, **other) -> importance.Importance:
-    change = np.asarray(change, float)
-    files = tuple(f"{n}.jpg" for n in range(change.shape[1]))
-    fields = {"files": files, "whole": np.zeros(len(change)), "alone": change, "attention": None}
-    return importance.Importance(image="ct", head="poor", change=change, left_out=(), **(fields | other))
+@pytest.mark.parametrize("name", sequence.SEQUENCES)
+def test_pictures_are_taken_away_in_order_from_either_end(sequence_file, name):
+    network, variables, fitted, batch = made(sequence_file, name)
+    ranks = np.array([2, 0, 3, 1, 6, 6], np.int32)
+    found = np.asarray(importance.removal(maps.Explained(network, {}), HEAD, IMAGE)(variables, fitted, batch, ranks))
+    measured = importance.measure(maps.Explained(network, {}), HEAD, IMAGE)(variables, fitted, batch)
+    outputs = outputs_of(network)
+
+    def kept(*places) -> float:
+        mask = np.isin(np.arange(6), places).astype(np.float32)[None]
+        return float(outputs(variables, fitted, batch | {"images_mask/images": jnp.asarray(mask)})["logits"][HEAD][0, 0])
+
+    np.testing.assert_allclose(found[0, :3], [kept(0, 2, 3), kept(0, 2), kept(2)], atol=1e-5)
+    np.testing.assert_allclose(found[1, :3], [kept(0, 1, 3), kept(1, 3), kept(1)], atol=1e-5)
+    assert found[0, 0] == pytest.approx(float(measured["all"] - measured["leave_one_out"][1]), abs=1e-5)
+    assert found[0, 2] == pytest.approx(float(measured["alone"][2]), abs=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("change", "decides"),
+    ("without", "expected"),
     [
-        ([[0.8, 0.3, -0.5, 0.0]], [1, 0, 1, 0]),  # half of the largest, in either direction
-        ([[0.09, 0.05, 0.0]], [0, 0, 0]),  # too little to speak of
-        ([[1.0, 0.9], [0.6, -0.1]], [1, 0]),  # the networks disagree on the second
-        ([[0.7]], [1]),
-        (np.zeros((2, 0)), []),
+        ([[[1.5, -1.0, -1.1], [1.9, 1.9, 1.0]]], (0, 2)),  # the first alone changes little, the first two much
+        ([[[2.0, 1.9, 1.0], [3.2, 3.1, 2.5]]], (1, 1)),  # from the other end: one that lowers it
+        ([[[1.95, 1.97, 2.0], [2.0, 2.02, 1.95]]], (0, 0)),  # too little to speak of
+        ([[[1.5, 1.0, 0.0], [2.0, 2.0, 1.9]]], (0, 2)),
+        ([[[1.8, 1.6, 0.0], [2.0, 2.0, 1.9]]], (0, 0)),  # it takes more than half of them
+        ([[[0.0, 0.0, 0.0], [2.0] * 3], [[2.5, 0.0, 0.0], [2.0] * 3]], (0, 2)),  # the networks disagree on one, and not on two
+        ([[[0.5], [1.9]]], (0, 1)),  # of two pictures
+        (np.zeros((1, 2, 0)), (0, 0)),  # of one there are no others
     ],
 )
-def test_what_decides(change, decides):
-    assert one(change).decides.tolist() == [bool(value) for value in decides]
+def test_what_decides(without, expected):
+    without = np.asarray(without, float)
+    direction, count = importance.decisive(np.full(len(without), 2.0), without)
+    assert count == expected[1] and (direction == expected[0] or not count)
+
+
+def test_equal_images_decide_together(sequence_file):
+    """Of a maximum: each of two equal ones is nothing by itself, both together are what the maximum is made of."""
+    network, variables, fitted, batch = made(sequence_file, "max")
+    images = 0.01 * batch["images/images"]
+    strong = batch["images/images"][:, 0] * 3
+    batch = batch | {"images/images": images.at[:, 1].set(strong).at[:, 3].set(strong)}
+    model = maps.Explained(network, {})
+    tools = types.SimpleNamespace(
+        importance={(HEAD, IMAGE): importance.measure(model, HEAD, IMAGE)},
+        removal={(HEAD, IMAGE): importance.removal(model, HEAD, IMAGE)},
+        attention={IMAGE: importance.attention(network, IMAGE)},
+    )
+    paths = ("a.jpg", "b.jpg", "c.jpg", "d.jpg")
+    record = {"missing": False, "notes": [], "unread": [], "path_hash": inverse.path_hash(paths)}
+    record |= {"transforms": [{"name": "slices", "index": [0, 1, 2, 3, -1, -1]}]}
+    found = importance.explain(tools, IMAGE, HEAD, record, paths, batch, [(variables, fitted)])
+    assert found.decides.tolist() == [False, True, False, True] and np.abs(found.mean).max() < 1e-5
+    mask = jnp.asarray([[1.0, 0, 1, 0, 0, 0]])
+    rest = outputs_of(network)(variables, fitted, batch | {"images_mask/images": mask})["logits"][HEAD][0, 0]
+    assert float(found.rest[0]) == pytest.approx(float(rest), abs=1e-5) and abs(found.rest[0] - found.whole[0]) > importance.LEAST
+
+
+def one(change, **other) -> importance.Importance:
+    change = np.asarray(change, float)
+    files, zeros = tuple(f"{n}.jpg" for n in range(change.shape[1])), np.zeros(len(change))
+    fields = {"files": files, "whole": zeros, "rest": zeros, "alone": change, "decides": change[0] > 0, "attention": None}
+    return importance.Importance(image="ct", head="poor", change=change, left_out=(), **(fields | other))
 
 
 RECORD = {

@@ -12,17 +12,15 @@ from etils import epath
 
 from jaxstroke import models
 from jaxstroke import workdir as work
-from jaxstroke.explain import importance, patient
+from jaxstroke.explain import importance, maps, patient
 from jaxstroke.training import modes
 
-PATIENTS = 200
 ASKED = 50  # with a lesion, each by the network that had not seen it
 RANDOM = 6  # networks that have learned nothing
 SETTINGS = [
-    "--config.cohort.recipe=synthetic_ct_jpg", f"--config.cohort.synthetic.patients={PATIENTS}", "--config.cohort.workers=2",
-    "--config.cohort.outcomes.diagnosis=('lesion','==',1)", "--config.images.images.column=ct", "--config.images.images.shape=(32,48,48)",
-    "--config.model.sequence=max", "--config.model.dropout=(0.0,0.0)", "--config.train.buckets=(8,16)", "--config.train.epochs=40",
-    "--config.train.patience=40", "--config.split.folds=2", "--config.evaluate.bootstrap=50", "--config.device.data=1",
+    "--config.model.sequence=attention", "--config.model.dropout=(0.0,0.3)", "--config.images.images.shape=(32,48,48)",
+    "--config.cohort.synthetic.patients=400", "--config.train.epochs=30", "--config.train.buckets=(8,16)", "--config.train.patience=30",
+    "--config.split.folds=2", "--config.evaluate.bootstrap=50", "--config.device.data=1",
 ]  # fmt: skip
 
 
@@ -30,10 +28,10 @@ SETTINGS = [
 def test_the_most_important_image_shows_the_lesion(tmp_path, project_root):
     """More often than by chance, and than to networks of random weights, to whom a bright lesion is something too.
 
-    0.86 when this was written, by chance 0.19; to six random networks 0.06 to 0.74, on average 0.32.
+    All 50 when this was written (AUC 0.78), by chance 0.19; to six random networks 0.02 to 0.64, on average 0.34.
     """
     workdir = tmp_path / "run"
-    config = f"--config={project_root / 'configs' / 'ct_conv_lstm.py'}:own"
+    config = f"--config={project_root / 'configs' / 'ct_conv_lstm.py'}:demo"
     program(project_root, "--workdir", workdir, config, *SETTINGS)
     table = pd.read_csv(workdir / "cohort.csv", dtype=str, keep_default_na=False).set_index("patient_id")
     asked = tuple(table.index[table["lesion"] == "1"][:ASKED])
@@ -41,11 +39,14 @@ def test_the_most_important_image_shows_the_lesion(tmp_path, project_root):
     found = pd.read_csv(workdir / "explain" / "importance.csv", dtype={"patient_id": str}).dropna(subset=["number"])
     rows = {one: part.set_index("file")["leave_one_out"] for one, part in found.groupby("patient_id")}
     shows = {one: part.index.isin(table["lesion_on"][one].split("|")) for one, part in rows.items()}
+    decides = found[found["decides"] == 1]
+    shown = [file in table["lesion_on"][one].split("|") for one, file in zip(decides["patient_id"], decides["file"], strict=True)]
     assert len(rows) == ASKED
     trained = np.mean([shows[one][part.argmax()] for one, part in rows.items()])
     random, chance = of_random_networks(workdir, shows), np.mean([one.mean() for one in shows.values()])
     print(f"the lesion is on the most important image of {trained:.2f}, by chance {chance:.2f}, to random networks {random}")
-    assert chance < 0.3 and np.mean(random) < trained - 0.2 and trained > 0.6
+    print(f"images decide in {decides['patient_id'].nunique()} of {ASKED}, and {np.mean(shown):.2f} of those images show it")
+    assert chance < 0.3 and np.mean(random) < 0.6 and trained > 0.8 and np.mean(shown) > 0.6
 
 
 def program(root, *arguments):
@@ -58,7 +59,8 @@ def of_random_networks(workdir, shows: dict[str, np.ndarray]) -> list[float]:
     """The same share of networks with random weights."""
     config = work.trained_config(epath.Path(workdir))
     ready = modes.make_ready(config, epath.Path(workdir))
-    measure, fitted = importance.measure(models.build(config), "diagnosis", "images"), next(iter(ready.numbers.values()))
+    measure = importance.measure(maps.Explained(models.build(config), {}), "poor", "images")
+    fitted = next(iter(ready.numbers.values()))
     batches = {unit.patient: row for row, unit in enumerate(ready.loaded.units) if unit.patient in shows}
     batches = {one: patient.batch_of(ready.engine, row) for one, row in batches.items()}
     found = []

@@ -88,13 +88,13 @@ def test_pictures_are_shown_as_they_are():
     assert not found["oriented"] and 'class="side' not in html
 
 
-def pictures(change, **other) -> tuple[importance.Importance, np.ndarray]:
-    """Importances of n pictures by some networks, and n pictures."""
+def pictures(change, decides=(), **other) -> tuple[importance.Importance, np.ndarray]:
+    """Importances of n pictures by some networks, and n pictures. decides: places."""
     change = np.asarray(change, float)
-    n = change.shape[1]
-    fields = {"files": tuple(f"img{place + 1}.jpg" for place in range(n)), "attention": None, "left_out": ()} | other
-    one = importance.Importance(image="ct", head="poor", change=change, whole=np.array([1.0] * len(change)), alone=change, **fields)
-    return one, np.random.default_rng(0).random((n, 8, 8, 3))
+    n, ones = change.shape[1], np.ones(len(change))
+    fields = {"files": tuple(f"img{place + 1}.jpg" for place in range(n)), "attention": None, "left_out": (), "rest": 0 * ones} | other
+    fields |= {"whole": ones, "alone": change, "decides": np.isin(np.arange(n), decides)}
+    return importance.Importance(image="ct", head="poor", change=change, **fields), np.random.default_rng(0).random((n, 8, 8, 3))
 
 
 def shown(change, **other) -> str:
@@ -104,22 +104,26 @@ def shown(change, **other) -> str:
 
 
 def test_the_strip_says_what_each_picture_does():
-    one, pixels = pictures([[0.9, -0.6, 0.02], [1.1, -0.4, 0.0]], attention=np.array([0.5, 0.3, 0.2]))
+    one, pixels = pictures([[0.9, -0.6, 0.02], [1.1, -0.4, 0.0]], (1,), attention=np.array([0.5, 0.3, 0.2]))
     found = strip.make(one, pixels, "photograph", "mRS > 2", 1, False)
     assert [card["change"] for card in found["cards"]] == ["+1.00", "−0.50", "+0.01"]
-    assert [card["rank"] for card in found["cards"]] == [0, 1, 2] and [card["decides"] for card in found["cards"]] == [True, True, False]
+    assert [card["rank"] for card in found["cards"]] == [1, 0, 2]  # what decides is first
+    assert [card["decides"] for card in found["cards"]] == [False, True, False] and [card["file"] for card in found["decides"]] == [
+        "img2.jpg"
+    ]
     assert found["cards"][1]["range"] == "−0.60 to −0.40" and found["cards"][0]["bar"] == pytest.approx([50 / 1.1, 45 / 1.1, 50])
     without = 100 * np.mean(1 / (1 + np.exp(-np.array([0.1, -0.1]))))
     assert found["cards"][0]["lines"] == [("without it", f"{without:.0f} %"), ("alone", "73 %"), ("attention", "0.50")]
-    assert [card["file"] for card in found["decides"]] == ["img1.jpg", "img2.jpg"]
+    assert found["whole"] == "73 %" and found["rest"] == "50 %" and found["moved"] == "+1.00"
     ordinal = strip.make(one, pixels, "photograph", "", 6, False)
     assert ordinal["whole"] == "" and ordinal["cards"][0]["lines"] == [("attention", "0.50")]
 
 
 def test_the_strip_in_words():
-    html = shown([[0.9, -0.2, 0.0]])
-    assert "<b>img1.jpg</b> (number 1, +0.90)" in html and html.count("<mark>") == 1
-    assert "No single one of 2" in shown([[0.05, 0.01]]) and "disagree" in shown([[0.5, 0.01], [-0.5, 0.0]])
+    html = shown([[0.9, -0.2, 0.0]], decides=(0,))
+    assert "<b>img1.jpg</b> (number 1): without it the probability would be 50 % instead of 73 %, from the other 2 of 3 images" in html
+    assert html.count("<mark>") == 1 and "without these" in shown([[0.9, 0.2, 0.0]], decides=(0, 1))
+    assert "No few of the 2 images" in shown([[0.05, 0.01]]) and "disagree" in shown([[0.5, 0.01], [-0.5, 0.0]])
     assert "There is one image: <b>img1.jpg</b>" in shown([[0.4]]) and "None of the files" in shown(np.zeros((1, 0)))
     html = shown([[0.4]], left_out=(("a.jpg", "black"), ("b.jpg", "black"), ("<c>.jpg", "empty")))
     assert "<li>a.jpg, b.jpg: black</li>" in html and "&lt;c&gt;.jpg: empty" in html

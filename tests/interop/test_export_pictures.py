@@ -184,6 +184,7 @@ def test_every_sequence_model_is_exported_for_any_number_of_patients(sequence_fi
     ("changes", "there", "absent"),
     [
         ({"normalise": "photograph"}, "Leave out DICOM files", "HU: "),
+        ({"normalise": "photograph_unpainted", "channels": 3}, "take away red paint", "HU: "),
         ({"normalise": "window", "window": (0.0, 80.0)}, "0 to 80 linearly to 0 to 1", "Leave out DICOM files"),
         ({"normalise": "ct_windows", "channels": 3}, "three channels, each a window", "Make them grey"),
         ({"normalise": "photograph", "shape": (1, 8, 8)}, "number n // 2", "numbers k"),
