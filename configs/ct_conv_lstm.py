@@ -28,7 +28,7 @@ from ml_collections import ConfigDict
 from jaxstroke import config as settings
 
 DATA = os.environ.get("JAXSTROKE_DATA", "../shared/data")  # where public cohorts lie, unless `cohort.root` says otherwise
-SEQUENCES = ("attention", "convlstm", "gru", "max", "mean")
+SEQUENCES = ("attention", "mean", "gru", "max", "convlstm")
 
 
 def get_config(variant: str = "own") -> ConfigDict:
