@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxstroke import check, config_json, main, models
+from jaxstroke import check, check_network, config_json, main, models
 from jaxstroke.cohort import labels
 from jaxstroke.errors import InputError
 from jaxstroke.models import encoders, heads, ich_multitask
@@ -32,9 +32,9 @@ def tiny(monkeypatch):
     def build(parts):
         return densenet.DenseNet(4, (1, 1), 8, 2, parts.dropout, parts.conv, parts.norm, parts.remat, parts.dtype)
 
-    takes = check.Takes("Tiny", 3, 8)
+    takes = check_network.Takes("Tiny", 3, 8)
     monkeypatch.setitem(encoders.ENCODERS, ENCODER, encoders.Encoder(takes, build))
-    monkeypatch.setitem(check.ENCODER_INPUTS, ENCODER, takes)
+    monkeypatch.setitem(check_network.ENCODER_INPUTS, ENCODER, takes)
 
 
 @pytest.fixture
