@@ -7,9 +7,9 @@ Published: that it can be done; data, network and figures are not public. Defaul
 | variant    | cohort                                                    | AUC of the primary task; time on 2 cores |
 |------------|-----------------------------------------------------------|------------------------------------------|
 | paper      | your table, up to 64 images of 128 x 128 a patient        | not measured, needs a GPU                |
+| own        | the same at 64 x 64, half the widths                      | yours                                    |
 | demo       | 900 synthetic patients, 2 to 64 JPG files of head CT each | 0.785 (0.754 to 0.817), attention 0.818; |
 |            |                                                           | attainable 0.828; 3 min 8 s              |
-| own        | the same at 64 x 64, half the widths                      | yours                                    |
 | soop_views | SOOP's painted FLAIR slices, three a patient, mRS > 2,    | 0.800 (0.755 to 0.840), images alone     |
 |            | merged with age and NIHSS                                 | 0.788; 9 minutes beside other work       |
 | smoke      | synthetic slices, tiny                                    | runs, no more                            |

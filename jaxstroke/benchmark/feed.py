@@ -32,9 +32,8 @@ def measure(config, workdir: epath.Path, described: dict, source: Source):
         "first_step_s": began[1] - began[0],
         "step_s": {"min": float(seconds.min()), "median": median, "max": float(seconds.max())},
         "steps": count,
-        "samples_per_s": source.rows(described["batch"])
-        * described["runs"]
-        / mean,  # over all batches: some wait and others were read ahead
+        # Over all batches: some wait and others were read ahead.
+        "samples_per_s": source.rows(described["batch"]) * described["runs"] / mean,
         "stored_bytes_per_sample": size,
         "peak_rss_gib": cost.resident_memory(),
         "compilations": dataclasses.asdict(compilations.count()),

@@ -103,7 +103,7 @@ def stages(config, ready: Ready, state, times: Times) -> tuple[dict, dict[str, f
     Of the longest batch. Forward, forward with backward, and the whole step take turns, so that another program's load falls on all alike;
     backward and update are differences.
     """
-    found = {"feed": statistics.median(times.waits)} if config.benchmark.source == "records" else {}
+    found = {"feed": statistics.median(times.waits)} if ready.source.read else {}
     if config.benchmark.kind == "predict":
         alone = [whole - wait for whole, wait in zip(times.steps, times.waits, strict=True)]
         return state, {"forward": statistics.median(alone), "backward": None, "update": None} | found

@@ -13,13 +13,12 @@ import jax.numpy as jnp
 
 from jaxstroke.models import layers
 
+FORGET = 3.0  # bias of an LSTM's forget gate at the start: 0.95 of a state is kept an image, where 1 would leave 0.08 of it after 8 images
+
 
 def pooled(maps: jax.Array, mask: jax.Array) -> jax.Array:
     """`b s h w f, b s -> b s f` float32: the mean over each map; what is at mask 0 is cut off here, also from the gradient."""
     return jnp.where(mask[..., None] > 0, maps.mean((2, 3), dtype=jnp.float32), 0.0)
-
-
-FORGET = 3.0  # bias of an LSTM's forget gate at the start: 0.95 of a state is kept an image, where 1 would leave 0.08 of it after 8 images
 
 
 class Lstm(nn.Module):

@@ -37,14 +37,6 @@ def trained(tmp_path_factory, project_root):
     return folder / "run"
 
 
-@pytest.fixture
-def copied(trained, tmp_path):
-    """The same, to be changed; records are beside it."""
-    shutil.copytree(trained, tmp_path / "run")
-    shutil.copytree(trained.parent / "records", tmp_path / "records")
-    return tmp_path / "run"
-
-
 def run(*arguments, code: int = 0):
     assert main.main(["main", *map(str, arguments)]) == code
 

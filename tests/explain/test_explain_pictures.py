@@ -3,7 +3,6 @@
 import json
 import pathlib
 import re
-import shutil
 import sys
 
 import pandas as pd
@@ -29,14 +28,6 @@ def trained(tmp_path_factory, project_root):
     config = f"--config={project_root / 'configs' / 'ct_conv_lstm.py'}:own"
     run("--workdir", folder / "run", config, f"--config.cohort.table={table}", "--config.model.sequence=attention", *picture_cohort.RUN)
     return folder / "run"
-
-
-@pytest.fixture
-def copied(trained, tmp_path):
-    """The same, to be changed; records are beside it."""
-    shutil.copytree(trained, tmp_path / "run")
-    shutil.copytree(trained.parent / "records", tmp_path / "records")
-    return tmp_path / "run"
 
 
 def explained(workdir, *arguments) -> pathlib.Path:
