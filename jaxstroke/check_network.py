@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from jaxstroke import config as settings
-from jaxstroke import ranges
+from jaxstroke import limits
 from jaxstroke.errors import InputError, nearest
 
 ENCODED = ("ich_multitask", "ct_conv_lstm")  # networks whose encoder is `model.encoder`
@@ -159,8 +159,8 @@ def check_beginning(config):
     if network != "ct_conv_lstm":
         raise InputError(f"config.model.standardise is of 'ct_conv_lstm', which reads pictures; '{network}' does not: leave it at none")
     for name in settings.image_names(config):
-        if config.images[name].normalise not in ranges.SHARES:
+        if config.images[name].normalise not in limits.SHARES:
             raise InputError(
                 f"config.model.standardise = '{config.model.standardise}' is of images from 0 to 1, and config.images.{name}.normalise = "
-                f"'{config.images[name].normalise}' gives others: use one of {', '.join(ranges.SHARES)}, or standardise = none"
+                f"'{config.images[name].normalise}' gives others: use one of {', '.join(limits.SHARES)}, or standardise = none"
             )

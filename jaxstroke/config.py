@@ -7,6 +7,7 @@ and none is added elsewhere: a misspelt `--config.x.y` is an error that names th
 from ml_collections import ConfigDict
 
 from jaxstroke.config_images import image as image  # a config file needs this module alone
+from jaxstroke.config_training import training
 from jaxstroke.config_variants import variants as variants
 
 MISSING = ("", "n/a", "N/A", "na", "NA", "nan", "NaN", "null", "NULL", "None")
@@ -25,7 +26,8 @@ def base() -> ConfigDict:
     config = ConfigDict()
     config.cohort = ConfigDict(
         {
-            # who writes the table: table (you) | synthetic | synthetic_ich | synthetic_ct_jpg | soop | ist | csic_ich | medmnist3d
+            # who writes the table: table (you) | synthetic | synthetic_ich | synthetic_ct_jpg | synthetic_retina | soop | ist | csic_ich
+            # | medmnist3d
             "recipe": "table",
             "root": "",  # folder of a public cohort, as published
             "table": "",  # CSV: one row a (patient, study)
@@ -50,6 +52,7 @@ def base() -> ConfigDict:
                 "tilt": "correct",  # of a gantry: correct (slices moved back, linear interpolation) | refuse
                 "gap": 15.0,  # mm between neighbouring slices at most, more is refused; uneven ones are resampled
             },
+            "synthetic_retina": {"unlabelled": 2400, "labelled": 400, "test": 1200, "size": 64},  # patients; pixels an axis
             "medmnist3d": {"size": 28},  # voxels an axis, 28 | 64: which of a set's files is read
             "synthetic": {
                 "patients": 240,
@@ -61,7 +64,13 @@ def base() -> ConfigDict:
         }
     )
     config.images = ConfigDict()
-    config.clinical = ConfigDict({"numeric": (), "categorical": ConfigDict()})  # categorical: column -> levels, () = the table's
+    config.clinical = ConfigDict(
+        {
+            "numeric": (),
+            "categorical": ConfigDict(),  # column: levels, () = the table's
+            "codes": ConfigDict(),  # column of ICD-10 codes, as I10|E11.9: chapters | blocks, into which they are grouped
+        }
+    )
     config.split = ConfigDict(
         {
             "kind": "kfold",  # kfold | given | group | temporal | official
@@ -72,6 +81,7 @@ def base() -> ConfigDict:
             "seed": 0,
             "column": "",  # for given, temporal and official
             "stratify": "",  # task
+            "labelled": 0,  # training patients whose labels are used, drawn by the run's seed; 0 = all
         }
     )
     config.model = ConfigDict(
@@ -85,12 +95,14 @@ def base() -> ConfigDict:
             "scaling": "standard",  # of clinical columns over the training patients: standard (mean 0, deviation 1) | minmax (0 to 1)
             # .pth, .pt or .safetensors from which every run begins: a published PyTorch network, or of its encoder alone a ResNet's
             "init_from": "",  # "" = random
+            "pool": "mean",  # of a transformer's tokens: mean (no class token) | token (the class token) | token_mean (of all but that)
+            "drop_path": 0.0,  # of a transformer: probability that a row passes by its last layer; rises to that from 0 at the first
             "standardise": "none",  # of ct_conv_lstm: what its images, prepared to 0 to 1, are moved to: none | imagenet
             "widths": (16, 32, 64, 128),  # channels of the stages of a network's own encoder, or of `plain_2d` and `resnet_small_3d`
             "hidden": 64,  # units of the recurrent layer, or of a clinical network
             "sequence": "lstm",  # of ct_conv_lstm: lstm | gru | convlstm | attention | mean | max
             "dropout": (0.3, 0.5),  # before and after the recurrent layer; an encoder's own rate is the first
-            "fusion": "none",  # poe | scalar | learned | mean | stacked | none
+            "fusion": "none",  # poe | scalar | learned | mean | stacked | none; of retina_simclr: concat (with clinical columns) | none
             "fusion_column": "",  # clinical column whose value weights the modules
             "fusion_upper": ConfigDict(),  # clinical column: the value that means a weight of 1
             "fusion_clip": (0.02, 0.98),
@@ -98,58 +110,7 @@ def base() -> ConfigDict:
         }
     )
     config.loss = ConfigDict()  # task: {kind: binary | ordinal | classes, weight}
-    config.optimizer = ConfigDict(
-        {
-            "name": "adamw",  # adamw | adamw_amsgrad (as PyTorch computes it) | sgd | lars
-            "learning_rate": 1e-4,
-            "weight_decay": 1e-4,  # share of the weights, times the learning rate; sgd and lars: through momentum, as part of the gradient
-            "betas": (0.9, 0.999),  # of adamw's two moments
-            "epsilon": 1e-8,  # added to the root of adamw's second moment
-            "momentum": 0.9,  # of sgd and lars
-            "nesterov": False,  # their momentum looked up one step ahead
-            "trust": 0.001,  # lars: length of a layer's step of learning rate 1, as a share of its weights' norm
-            "clip": 1.0,  # norm of a module's gradient, 0 = never
-            "schedule": "constant",  # constant | cosine | plateau (falls when an epoch's training loss does not)
-            "plateau_factor": 0.98,  # of the learning rate, each time
-            "plateau_patience": 5,  # epochs without a better loss before that
-            "warmup": 0.0,  # share of all updates
-            "encoder_rate": 1.0,  # factor of the learning rate in the encoder; 0 = frozen, its norms' statistics and dropout too
-            "layer_decay": 1.0,  # factor of the encoder's learning rate from each of its layers (a ResNet's stages) to the one before
-        }
-    )
-    config.train = ConfigDict(
-        {
-            "batch_size": 8,  # patients a micro-batch, over all devices
-            "accumulation": 1,  # micro-batches an update
-            "dtype": "auto",  # of the computation: auto (bfloat16 on GPU and TPU, float32 on CPU) | float32 | bfloat16
-            "epochs": 100,
-            "watch": "loss",  # which epoch is kept, best by: loss (smoothed, of validation) | balanced_accuracy (of `evaluate.primary`);
-            # or last: no choice and no early stop, for a schedule that comes to rest by itself (cosine)
-            "patience": 15,  # epochs without a better one, of each module
-            "smoothing": 0.5,  # weight of the past in the watched validation loss
-            "imbalance": "none",  # none | weights | oversample
-            "feed": "auto",  # resident (the cohort in device memory) | grain (read from disk as it is needed) | auto (by free memory)
-            "buckets": (),  # of ct_conv_lstm: lengths that batches are cut to, as (8, 16, 32); at most three, the last is the image's own
-            "ahead": 4,  # batches that grain reads in advance, a thread each
-            "seeds": (0,),
-            "as_published": False,  # paper 3's code with its slips: see `training/published.py`
-            "save_seconds": 60.0,  # between checkpoints, 0 = after every epoch
-            "stages": "two",  # two (modules, then fusion on inner out-of-fold logits) | joint
-            "augment": {
-                "axes": "plane",  # flips and turns: plane (left-right, within slices) | volume (along and about all three axes)
-                "flip": 0.5,  # probability of a flip, an axis
-                "rotate": 10.0,  # degrees, uniform in +-
-                "rotate_share": 1.0,  # of the patients
-                "shift": 0.05,  # share of the image's side, uniform in +-; by whole voxels where nothing is rotated
-                "zoom": 1.1,  # factor
-                "zoom_share": 0.0,  # of the patients
-                "intensity": 0.1,  # share, uniform in +-
-                "noise": 0.0,  # deviation of Gaussian noise, in units of the prepared image
-                "noise_share": 1.0,  # of the patients
-                "skip": ConfigDict(),  # image: names of what is not done to it
-            },
-        }
-    )
+    training(config)
     config.evaluate = ConfigDict(
         {
             "bootstrap": 2000,
@@ -160,6 +121,7 @@ def base() -> ConfigDict:
                 "volume": "",  # image whose volume is added to it: a lesion mask
                 "columns": (),  # columns of the table scored as they are: a reader, a score
             },
+            "per": "study",  # what is scored: study (every row of the table) | patient (mean log-odds of a patient's rows)
             "primary": "",  # task of the report's headline, and what splits are stratified on unless `split.stratify` names another
             "attainable": "",  # column with the true log-odds (synthetic cohorts)
             "censoring": "exclude",  # patients lost before the horizon of a rule `within`: exclude | weights (others stand in for them)

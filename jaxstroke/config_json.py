@@ -1,5 +1,6 @@
 """A config as plain json values and back, copies of it, and what differs between two."""
 
+import copy
 import json
 
 from ml_collections import ConfigDict
@@ -7,15 +8,28 @@ from ml_collections import ConfigDict
 from jaxstroke import config as settings
 
 # Keys that are younger than trained workdirs: what was done before they were there.
-YOUNGER = {"model.standardise": "none", "optimizer.encoder_rate": 1.0, "optimizer.layer_decay": 1.0}
+YOUNGER = {
+    "model.standardise": "none", "optimizer.encoder_rate": 1.0, "optimizer.layer_decay": 1.0, "clinical.codes": {}, "split.labelled": 0,
+    "model.pool": "mean", "model.drop_path": 0.0, "evaluate.per": "study",
+}  # fmt: skip
+YOUNGER_SECTIONS = ("pretrain", "cohort.synthetic_retina")  # nothing read them
 
 
 def completed(values: dict) -> dict:
-    """A json config as a workdir holds it, with the keys of `YOUNGER` that it was written without. It is changed in place."""
-    for key, value in YOUNGER.items():
-        section, name = key.split(".")
-        if isinstance(values.get(section), dict):
-            values[section].setdefault(name, value)
+    """A json config as a workdir holds it, with the younger keys that it was written without. It is changed in place."""
+    base = to_json(settings.base())
+    for key, value in (YOUNGER | {key: at(base, key) for key in YOUNGER_SECTIONS}).items():
+        section, _, name = key.rpartition(".")
+        place = values.get(section) if section else values
+        if isinstance(place, dict):
+            place.setdefault(name, copy.deepcopy(value))
+    return values
+
+
+def at(values: dict, key: str):
+    """What lies at a dotted key."""
+    for part in key.split("."):
+        values = values[part]
     return values
 
 

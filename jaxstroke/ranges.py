@@ -1,7 +1,4 @@
-"""What each value of a config may be: the type of its default, and a range, held before anything of that size is made.
-
-Upper bounds are far above what anyone trains with: they catch a digit too many, not a choice.
-"""
+"""What each value of a config may be: the type of its default, and a range, held before anything of that size is made."""
 
 import math
 
@@ -11,57 +8,8 @@ from ml_collections import ConfigDict
 from jaxstroke import config as settings
 from jaxstroke.config_images import are_pictures
 from jaxstroke.errors import InputError, nearest
+from jaxstroke.limits import BELOW_ONE, EITHER, IMAGE_CHOICES, IMAGE_TUPLES, OPEN, PATHS, PICTURES, RANGES, TINY, TUPLES, WINDOWED
 
-TINY = 1e-12
-SEED = (0, 2**31 - 1)
-RANGES = {
-    "cohort.workers": (0, 1024), "cohort.min_overlap": (0, 1), "cohort.synthetic.patients": (1, 10**6), "cohort.synthetic.seed": SEED,
-    "cohort.medmnist3d.size": (1, 512), "cohort.dicom.gap": (0.1, 1000),
-    "cohort.synthetic.missing_share": (0, 1), "split.folds": (1, 1000), "split.repeats": (1, 1000), "split.inner_folds": (0, 1000),
-    "split.seed": SEED, "model.hidden": (1, 4096), "model.fusion_penalty": (TINY, 1e12), "optimizer.learning_rate": (TINY, 1e3),
-    "optimizer.weight_decay": (0, 1e3), "optimizer.epsilon": (1e-30, 1), "optimizer.trust": (TINY, 1e3), "optimizer.clip": (0, 1e9),
-    "optimizer.encoder_rate": (0, 1e3), "optimizer.layer_decay": (0.01, 1),
-    "optimizer.warmup": (0, 1), "train.batch_size": (1, 2**16), "train.accumulation": (1, 2**16), "train.epochs": (1, 10**5),
-    "train.patience": (1, 10**9), "train.ahead": (1, 1024), "train.save_seconds": (0, 1e9), "train.augment.flip": (0, 1),
-    "train.augment.rotate": (0, 180), "train.augment.rotate_share": (0, 1), "train.augment.zoom": (0.1, 10),
-    "train.augment.zoom_share": (0, 1), "train.augment.noise": (0, 1e3), "train.augment.noise_share": (0, 1),
-    "optimizer.plateau_factor": (TINY, 1), "optimizer.plateau_patience": (0, 10**9), "device.processes": (0, 2**16),
-    "device.process": (0, 2**16), "train.augment.shift": (0, 1), "train.augment.intensity": (0, 1), "evaluate.bootstrap": (1, 20_000),
-    "evaluate.batch_size": (1, 2**16), "evaluate.comparators.penalty": (TINY, 1e12), "device.run": (1, 2**16), "device.data": (0, 2**16),
-    "device.space": (1, 2**16), "benchmark.steps": (1, 10**6), "benchmark.warmup": (0, 10**6),
-    "explain.most": (1, 10**6), "explain.steps": (1, 10**5), "explain.cut": (0, 1),
-}  # fmt: skip
-PATHS = ("cohort.root", "cohort.table", "cohort.records", "model.init_from", "device.cache")
-BELOW_ONE = ("optimizer.momentum", "train.smoothing", "split.inner_share", "cohort.max_failed_share")
-# Key: type, range and least and largest number of entries of a tuple.
-TUPLES = {
-    "cohort.missing": (str, None, 0, 1000), "cohort.complete": (str, None, 0, 1000), "cohort.synthetic.shape": (int, (4, 4096), 3, 3),
-    "cohort.synthetic.spacing": (float, (0.01, 1000), 3, 3), "clinical.numeric": (str, None, 0, 10_000),
-    "model.images": (str, None, 0, 1000), "model.clinical": (str, None, 0, 10_000), "model.widths": (int, (1, 4096), 1, 16),
-    "model.dropout": (float, (0, 0.999), 2, 2), "model.fusion_clip": (float, (0, 1), 2, 2),
-    "optimizer.betas": (float, (0, 0.999999999), 2, 2), "train.seeds": (int, SEED, 1, 1000), "train.buckets": (int, (1, 32768), 0, 3),
-    "evaluate.comparators.columns": (str, None, 0, 1000), "evaluate.subgroups": (str, None, 0, 1000),
-    "explain.method": (str, None, 1, 10), "explain.patients": (str, None, 0, 10**6), "explain.patch": (int, (1, 32768), 3, 3),
-    "explain.stride": (int, (1, 32768), 3, 3),
-}  # fmt: skip
-OPEN = (
-    "cohort.outcomes", "cohort.ranges", "images", "clinical.categorical", "loss", "model.fusion_upper", "train.augment.skip",
-    "evaluate.subgroup_bounds", "variants",
-)  # fmt: skip
-IMAGE_TUPLES = {"shape": (int, (1, 32768), 3, 3), "spacing": (float, (0, 1000), 3, 3), "window": (float, (-1e15, 1e15), 2, 2)}
-SHARES = (  # those that give 0 to 1
-    "window", "window_erased", "ct_windows", "scale", "percentile", "mask", "mask_log", "photograph", "photograph_unpainted",
-)  # fmt: skip
-IMAGE_CHOICES = {
-    "kind": ("sequence", "volume"),
-    "axis": ("slice", "time"),
-    "sampling": ("grid", "resize", "pad", "picture"),
-    "dtype": ("int16", "uint8"),
-    "channels": (1, 3),
-    "normalise": ("none", "zscore", *SHARES),  # of preprocess.normalise.NORMALISE
-}
-PICTURES = ("photograph", "photograph_unpainted", "window", "ct_windows")  # what pictures may be normalised by
-WINDOWED = ("window", "window_erased", "scale")  # those that read `window`
 LONGEST_PATH, LONGEST_NAME = 4096, 255
 MOST_VALUES = 2**26  # of an image as it is stored: 512 x 512 x 256
 MOST_ROWS = 2**20  # of an update
@@ -104,6 +52,8 @@ def check_section(where: str, config, default):
 def check_leaf(name: str, value, kind: type):
     """A value's type and range."""
     key = name.removeprefix("config.")
+    if key in EITHER and isinstance(value, (tuple, list)):
+        kind = tuple
     if kind is tuple:
         check_tuple(name, value, *TUPLES.get(key) or IMAGE_TUPLES[key.rpartition(".")[2]])
     else:

@@ -3,7 +3,7 @@
 import pytest
 from ml_collections import ConfigDict
 
-from jaxstroke import check, check_network, config_json, models, ranges
+from jaxstroke import check, check_network, config_json, limits, models
 from jaxstroke import workdir as work
 from jaxstroke.config import COLUMNS_ALONE
 from jaxstroke.errors import InputError
@@ -167,6 +167,6 @@ def test_standardised_images_are_shares(sequence_file):
 
 def test_the_names_that_are_checked_are_those_that_are_built():
     assert set(check.CHOICES["model.standardise"]) == set(standardise.STANDARDS)
-    assert set(ranges.SHARES) == {name for name, (_, limits) in normalise.NORMALISE.items() if limits == (0.0, 1.0)}
-    assert set(ranges.IMAGE_CHOICES["normalise"]) == set(normalise.NORMALISE)
+    assert set(limits.SHARES) == {name for name, (_, limits) in normalise.NORMALISE.items() if limits == (0.0, 1.0)}
+    assert set(limits.IMAGE_CHOICES["normalise"]) == set(normalise.NORMALISE)
     assert {*check_network.OWN_ENCODER, *check_network.ENCODED} == set(models.MODELS)

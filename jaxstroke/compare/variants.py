@@ -4,7 +4,7 @@ import re
 
 from ml_collections import ConfigDict
 
-from jaxstroke import check, config_json, ranges
+from jaxstroke import check, config_json, limits
 from jaxstroke.compare import ablations
 from jaxstroke.errors import InputError, nearest
 
@@ -53,7 +53,7 @@ def leaves(name: str, section, config, prefix: str):
                 f"config.variants.{name}.{dotted}: variants share patients, records and folds, so nothing in {', '.join(SHARED)} may "
                 "differ. What a network sees is model.images and model.clinical"
             )
-        if isinstance(config[key], ConfigDict) and dotted not in ranges.OPEN:
+        if isinstance(config[key], ConfigDict) and dotted not in limits.OPEN:
             yield from leaves(name, value, config[key], dotted)
         else:
             yield dotted, value
