@@ -10,7 +10,7 @@ CHOICES = {
     "split.kind": ("kfold", "given", "group", "temporal", "official"),
     "model.norm": ("batch", "group"),
     "model.scaling": ("standard", "minmax"),
-    "model.standardise": ("none", "imagenet"),  # of models.standardise.STANDARDS
+    "model.standardise": ("none", "imagenet", "each"),  # of models.standardise.STANDARDS
     "model.pool": ("mean", "token", "token_mean"),
     "model.sequence": ("lstm", "gru", "convlstm", "attention", "mean", "max"),  # of models.sequence.SEQUENCES
     "model.fusion": ("poe", "scalar", "learned", "mean", "stacked", "none", "concat"),
@@ -53,6 +53,8 @@ def at(config, key: str):
 
 def check_tasks(config):
     """Losses, outcomes and the primary task must be of the same tasks."""
+    if settings.pretrains_alone(config) and not len(config.loss):
+        return  # nothing is learned of an outcome
     if config.evaluate.primary not in config.loss:
         hint = nearest(config.evaluate.primary, config.loss)
         raise InputError(f"config.evaluate.primary = '{config.evaluate.primary}' is no task of config.loss.{hint}")

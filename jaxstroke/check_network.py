@@ -6,7 +6,7 @@ from jaxstroke import config as settings
 from jaxstroke import limits
 from jaxstroke.errors import InputError, nearest
 
-ENCODED = ("ich_multitask", "ct_conv_lstm")  # networks whose encoder is `model.encoder`
+ENCODED = ("ich_multitask", "ct_conv_lstm", "retina_simclr")  # networks whose encoder is `model.encoder`
 OWN_ENCODER = ("mri_cnn_lstm", *settings.COLUMNS_ALONE)
 AUGMENTATIONS = ("flip", "rotate", "shift", "zoom", "intensity", "noise")  # what `train.augment.skip` may name; see feed.augment
 AXES_OF_KIND = {"volume": 3, "sequence": 2}
@@ -55,6 +55,7 @@ def check(config):
     check_merge(config)
     check_encoder(config)
     check_beginning(config)
+    check_stages(config)
 
 
 def check_merge(config):
@@ -156,11 +157,60 @@ def check_beginning(config):
         raise InputError(f"config.optimizer.encoder_rate and .layer_decay are of an encoder, and '{network}' has none: leave them at 1")
     if config.model.standardise == "none":
         return
-    if network != "ct_conv_lstm":
-        raise InputError(f"config.model.standardise is of 'ct_conv_lstm', which reads pictures; '{network}' does not: leave it at none")
+    if network in settings.COLUMNS_ALONE and settings.staged(config):
+        return  # a control without images beside networks with them
+    if network not in ("ct_conv_lstm", "retina_simclr"):
+        raise InputError(
+            f"config.model.standardise is of 'ct_conv_lstm' and 'retina_simclr', which read pictures; '{network}' does not: "
+            "leave it at none"
+        )
     for name in settings.image_names(config):
         if config.images[name].normalise not in limits.SHARES:
             raise InputError(
                 f"config.model.standardise = '{config.model.standardise}' is of images from 0 to 1, and config.images.{name}.normalise = "
                 f"'{config.images[name].normalise}' gives others: use one of {', '.join(limits.SHARES)}, or standardise = none"
             )
+
+
+def check_stages(config):
+    """What can be pre-trained, and what is merged in the network of paper 4 alone."""
+    network, images = config.model.name, settings.image_names(config)
+    if network == "retina_simclr":
+        if not settings.staged(config):
+            raise InputError(
+                f"config.model.name = 'retina_simclr' is trained in stages: config.train.stages = '{config.train.stages}' must be "
+                "('pretrain', 'finetune') or one of these"
+            )
+        if config.model.fusion not in ("concat", "none"):
+            raise InputError(
+                f"config.model.fusion = '{config.model.fusion}' is of other networks: 'retina_simclr' has 'concat' (with clinical columns) "
+                "and 'none' (images alone)"
+            )
+        if not images or any(config.images[name].kind != "sequence" for name in images):
+            raise InputError("config.model.name = 'retina_simclr' reads images of kind 'sequence': name one in config.model.images")
+    elif config.model.fusion == "concat":
+        raise InputError(f"config.model.fusion = 'concat' is of 'retina_simclr'; '{network}' merges otherwise: use one of its own rules")
+    elif network in settings.COLUMNS_ALONE and config.model.hidden < 1:
+        raise InputError(f"config.model.hidden = 0 is the linear probe of 'retina_simclr'; '{network}' needs at least 1")
+    if settings.pretrains(config):
+        check_pretraining(config)
+
+
+def check_pretraining(config):
+    """The images that are pre-trained on, and views of them."""
+    if config.model.name not in ("retina_simclr", "ct_conv_lstm") or not config.model.encoder:
+        raise InputError(
+            f"config.train.stages = {config.train.stages} pre-trains the encoder that config.model.encoder names; "
+            f"'{config.model.name}' has none of that kind: leave 'pretrain' out, or use retina_simclr"
+        )
+    names = tuple(config.pretrain.images) or tuple(config.images)
+    for name in names:
+        if name not in config.images:
+            raise InputError(f"config.pretrain.images: '{name}' is not in config.images.{nearest(name, config.images)}")
+        if config.images[name].kind != "sequence":
+            raise InputError(f"config.pretrain.images: '{name}' is no sequence of pictures: name those that are")
+    if config.pretrain.cross_modal and len(names) < 2:
+        raise InputError("config.pretrain.cross_modal needs two images of a row: config.pretrain.images has one")
+    low, high = config.pretrain.crop
+    if low > high:
+        raise InputError(f"config.pretrain.crop = {config.pretrain.crop} must be (smallest, largest) share of the area")

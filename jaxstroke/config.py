@@ -97,7 +97,8 @@ def base() -> ConfigDict:
             "init_from": "",  # "" = random
             "pool": "mean",  # of a transformer's tokens: mean (no class token) | token (the class token) | token_mean (of all but that)
             "drop_path": 0.0,  # of a transformer: probability that a row passes by its last layer; rises to that from 0 at the first
-            "standardise": "none",  # of ct_conv_lstm: what its images, prepared to 0 to 1, are moved to: none | imagenet
+            # what pictures, prepared to 0 to 1, are moved to, of ct_conv_lstm and retina_simclr: none | imagenet | each (by its own mean
+            "standardise": "none",  # and deviation)
             "widths": (16, 32, 64, 128),  # channels of the stages of a network's own encoder, or of `plain_2d` and `resnet_small_3d`
             "hidden": 64,  # units of the recurrent layer, or of a clinical network
             "sequence": "lstm",  # of ct_conv_lstm: lstm | gru | convlstm | attention | mean | max
@@ -182,6 +183,21 @@ def image_names(config) -> tuple[str, ...]:
     return () if config.model.name in COLUMNS_ALONE else tuple(config.model.images) or tuple(config.images)
 
 
+def pretrains(config) -> bool:
+    """Whether encoders are pre-trained without labels first."""
+    return "pretrain" in config.train.stages
+
+
+def pretrains_alone(config) -> bool:
+    """Whether nothing else is done: no task is learned, and nobody is scored."""
+    return tuple(config.train.stages) == ("pretrain",)
+
+
+def staged(config) -> bool:
+    """Whether `train.stages` is of a network that can be pre-trained: patients without outcome are prepared for it then."""
+    return not isinstance(config.train.stages, str)
+
+
 def clinical_names(config) -> tuple[str, ...]:
     """The clinical columns the network sees, numeric ones first: the order of the schema, whatever the order in `model.clinical`."""
     known = (*config.clinical.numeric, *config.clinical.categorical)
@@ -189,8 +205,9 @@ def clinical_names(config) -> tuple[str, ...]:
 
 
 def prepared_names(config) -> tuple[str, ...]:
-    """The images that are prepared: those the network sees, the reference, and the one whose volume is compared."""
+    """The images that are prepared: those seen by the network or in pre-training, the reference, and the one whose volume is compared."""
     wanted = {*image_names(config), config.cohort.reference, config.evaluate.comparators.volume}
+    wanted |= {*(config.pretrain.images or config.images)} if pretrains(config) else set()
     return tuple(name for name in config.images if name in wanted)
 
 

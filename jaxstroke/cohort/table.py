@@ -7,12 +7,13 @@ InputError that names patient and column but no value of a patient; what only on
 import collections
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 from absl import logging
 from etils import epath
 
+from jaxstroke import config as settings
 from jaxstroke import outcomes
 from jaxstroke.cohort import cells, columns, picture_cells, recipes
 from jaxstroke.cohort.csv_file import read_csv, write_csv
@@ -65,6 +66,7 @@ class Cohort:
     digest  sha256 of ids, paths as written, clinical values, labels and follow-up: the same wherever the folder lies
     notes   (what, rows of the table) of values taken as missing because they are outside `cohort.ranges`, and of labels that are missing
             because of when something happened; of classes that nobody has
+    unlabelled  units without outcome, of whom a network that can be pre-trained sees the images alone; in none of the above
     """
 
     units: tuple[Unit, ...]
@@ -72,6 +74,12 @@ class Cohort:
     source: str
     digest: str
     notes: tuple[tuple[str, int], ...] = ()
+    unlabelled: tuple[Unit, ...] = ()
+
+
+def everyone(cohort: Cohort) -> Cohort:
+    """The cohort with those without outcome among its units, behind the others."""
+    return replace(cohort, units=(*cohort.units, *cohort.unlabelled), unlabelled=())
 
 
 def read_cohort(config, workdir, labelled: bool = True) -> Cohort:
@@ -99,17 +107,19 @@ def read_cohort(config, workdir, labelled: bool = True) -> Cohort:
         written.append({name: cells.written(row.get(column, ""), root, layout.missing) for name, column in layout.paths.items()})
     said = [row.get(LEFT_OUT, "") if config.cohort.recipe != "table" else "" for row in rows]
     keep, flow = _choose(config, units, said, labelled)
-    if not any(keep):
+    rest = [labelled and not kept and _only_seen(config, unit) for unit, kept in zip(units, keep, strict=True)]
+    if not any(keep) and not any(rest):
         steps = ", ".join(f"{text}: {count}" for text, count in flow)
         raise InputError(f"no patient of {source} is left ({steps}). Check config.cohort.outcomes, .complete and .missing against it.")
     notes = tuple((f"{name} outside its range, taken as missing", count) for name, count in layout.outside.items() if count)
     notes += tuple(collections.Counter(text for unit in units for text in unit.unlabelled.values() if labelled).items())
     notes += _classes_without_patients(config, [unit for unit, kept in zip(units, keep, strict=True) if kept]) if labelled else ()
+    notes += (("without outcome, seen in pre-training alone", sum(rest)),) if any(rest) and settings.pretrains(config) else ()
     for text, count in notes:
         logging.warning("%s: %d rows", text, count)
-    used = tuple(unit for unit, kept in zip(units, keep, strict=True) if kept)
-    digest = _digest(used, [paths for paths, kept in zip(written, keep, strict=True) if kept])
-    return Cohort(used, tuple(flow), str(source), digest, notes)
+    used, unlabelled = (tuple(unit for unit, yes in zip(units, chosen, strict=True) if yes) for chosen in (keep, rest))
+    paths = [paths for chosen in (keep, rest) for paths, yes in zip(written, chosen, strict=True) if yes]
+    return Cohort(used, tuple(flow), str(source), _digest((*used, *unlabelled), paths), notes, unlabelled)
 
 
 def write_table(cohort_frame: pd.DataFrame, path):
@@ -136,6 +146,11 @@ def _choose(config, units: list[Unit], said: list[str], labelled: bool) -> tuple
             flow.append((text, -len(out)))
     flow.append(("used", sum(keep)))
     return keep, flow
+
+
+def _only_seen(config, unit: Unit) -> bool:
+    """Whether a unit that is left out for want of an outcome may be pre-trained on: an encoder needs no more than its images."""
+    return settings.staged(config) and _tells_nothing(config, unit, unit.labels) and any(unit.paths[name] for name in config.images)
 
 
 def _lacks(config, unit: Unit, name: str) -> bool:

@@ -1,7 +1,7 @@
 """The whole cohort in device memory: a batch is a gather by row index, augmented, in one jitted call."""
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import jax
 import jax.numpy as jnp
@@ -9,18 +9,18 @@ import numpy as np
 from jax.sharding import PartitionSpec as P
 
 from jaxstroke import hosts
-from jaxstroke.feed import augment
+from jaxstroke.feed import augment, views
 from jaxstroke.feed.buckets import Buckets
 
 AUGMENTATION, NETWORK = 0, 1  # folded into a row's key; a network folds the sites of its dropout into the key it is given
 
 
 class Resident:
-    """A feed: from rows to batches. arrays: the cohort's, of `feed/load.py`."""
+    """A feed: from rows to batches. arrays: the cohort's, of `feed/load.py`. augment, paired: see `changes`."""
 
-    def __init__(self, arrays: dict[str, np.ndarray], mesh: jax.sharding.Mesh, augment, buckets: Buckets | None = None):
+    def __init__(self, arrays: dict[str, np.ndarray], mesh: jax.sharding.Mesh, augment, buckets: Buckets | None = None, paired=None):
         self.data, self.buckets = place(arrays, mesh), buckets
-        self.takes = {train: make_take(mesh, augment, train) for train in (True, False)}
+        self.takes = {train: make_take(mesh, change) for train, change in changes(augment, paired).items()}
 
     def batches(self, table: np.ndarray, seeds: np.ndarray, steps: np.ndarray, train: bool) -> Iterator[dict[str, jax.Array]]:
         """A batch for every entry of `table`: see `make_take`. table: `n run accumulation b`; seeds: `run`; steps: `n run`."""
@@ -45,13 +45,23 @@ def place(arrays: dict[str, np.ndarray], mesh: jax.sharding.Mesh) -> dict[str, j
     return hosts.put(arrays, jax.NamedSharding(mesh, P()))
 
 
-def make_take(mesh: jax.sharding.Mesh, settings, train: bool):
+def changes(augment, paired) -> dict[bool, Callable | None]:
+    """What is done to a batch when training (True) and when scoring: `change(batch, keys) -> batch`.
+
+    augment: `train.augment`. paired: `config.pretrain` where there are two views of every picture, whatever they are for; else None.
+    """
+    if paired is not None:
+        return dict.fromkeys((True, False), functools.partial(views.two, settings=paired))
+    return {True: functools.partial(augmented, settings=augment), False: None}
+
+
+def make_take(mesh: jax.sharding.Mesh, change: Callable | None):
     """A jitted `take(data, pixels, rows, seed, step, cut=None) -> batch`.
 
     data: arrays with a row a patient. pixels: {"images/<name>": `run accumulation b ...`}, images that are gathered already.
     rows: `run accumulation b` int32 indices into the cohort, -1 = padding; seed, step: `run` int32. The batch has every entry of
     `data` gathered and masked, with leading axes `run accumulation b`, images as float32, `weight` (1 for a real row), `row` and `key`.
-    settings: `train.augment`, used where `train` is true. cut: (image, length), what its sequence is cut to.
+    change: of `changes`. cut: (image, length), what its sequence is cut to.
     """
 
     def take(data, pixels, rows, seed, step, cut):
@@ -60,8 +70,8 @@ def make_take(mesh: jax.sharding.Mesh, settings, train: bool):
         keys = row_keys(seed[0], step[0], place_in_update.reshape(-1))
         pixels = {name: x.reshape(micro * b, *x.shape[3:]) for name, x in pixels.items()}
         batch = gather(data, pixels, rows.reshape(-1), cut)
-        if train:
-            batch = augmented(batch, keys, settings)
+        if change is not None:
+            batch = change(batch, keys)
         batch["key"] = jax.vmap(lambda key: jax.random.fold_in(key, NETWORK))(keys)
         return jax.tree.map(lambda x: x.reshape(1, micro, b, *x.shape[1:]), batch)
 

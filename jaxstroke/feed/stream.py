@@ -36,13 +36,14 @@ class Stream:
     """A feed: see `resident.Resident`. stored: by image; arrays: of everything else. ahead: batches read in advance."""
 
     def __init__(
-        self, arrays: dict[str, np.ndarray], stored: dict[str, Stored], mesh: jax.sharding.Mesh, augment, ahead: int, buckets=None
-    ):
+        self, arrays: dict[str, np.ndarray], stored: dict[str, Stored], mesh: jax.sharding.Mesh, augment, ahead: int, buckets=None,
+        paired=None,
+    ):  # fmt: skip
         self.data = resident.place(arrays, mesh)
         self.stored, self.ahead, self.buckets = stored, ahead, buckets
         self.sharding = jax.NamedSharding(mesh, SPLIT)
         self.records = {name: records.open_records(one.folder) for name, one in stored.items()}
-        self.takes = {train: resident.make_take(mesh, augment, train) for train in (True, False)}
+        self.takes = {train: resident.make_take(mesh, change) for train, change in resident.changes(augment, paired).items()}
 
     def batches(self, table: np.ndarray, seeds: np.ndarray, steps: np.ndarray, train: bool) -> Iterator[dict[str, jax.Array]]:
         options = grain.ReadOptions(num_threads=self.ahead, prefetch_buffer_size=self.ahead)

@@ -8,6 +8,7 @@ from jaxstroke import workdir as work
 from jaxstroke.errors import InputError
 from jaxstroke.interop import torch_file, torch_resnet, torch_weights
 from jaxstroke.training.begin import Begin
+from jaxstroke.training.pretrained import Pretrained
 
 # (config.model.name, config.model.encoder) -> a network of torch_weights.
 PUBLISHED = {
@@ -17,7 +18,7 @@ PUBLISHED = {
 }
 
 
-def begin(config, workdir: epath.Path) -> Begin | None:
+def begin(config, workdir: epath.Path) -> Begin | Pretrained | None:
     """What the runs of a workdir begin from, or None where that is random.
 
     A workdir that was begun goes on without the file: `Begin` then refuses only a run that has not begun.
@@ -25,6 +26,8 @@ def begin(config, workdir: epath.Path) -> Begin | None:
     source = config.model.init_from
     if not source:
         return None
+    if (work.absolute(source) / "run.json").exists() or work.absolute(source).is_dir():
+        return Pretrained.read(work.absolute(source), source)
     network = PUBLISHED.get((config.model.name, config.model.encoder))
     if network is None and config.model.encoder not in torch_resnet.NETWORKS:
         known = ", ".join(" on ".join(filter(None, pair)) for pair in PUBLISHED)

@@ -4,13 +4,14 @@ import jax
 import jax.numpy as jnp
 
 from jaxstroke.errors import InputError, nearest
-from jaxstroke.models import clinical_mlp, ct_conv_lstm, ich_multitask, mri_cnn_lstm, tabular_dnn
+from jaxstroke.models import clinical_mlp, ct_conv_lstm, ich_multitask, mri_cnn_lstm, retina_simclr, tabular_dnn
 
 MODELS = {
     "mri_cnn_lstm": mri_cnn_lstm.build,
     "clinical_mlp": clinical_mlp.build,
     "ct_conv_lstm": ct_conv_lstm.build,
     "ich_multitask": ich_multitask.build,
+    "retina_simclr": retina_simclr.build,
     "tabular_dnn": tabular_dnn.build,
 }
 

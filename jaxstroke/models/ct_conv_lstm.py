@@ -77,12 +77,7 @@ class Module(nn.Module):
 
 
 def build(config, dtype) -> ConvSequence | Module:
-    encoder = None
-    if config.model.encoder:
-        encoder = encoders.make(
-            config.model.encoder, dtype, form=config.device.convolution, norm=config.model.norm, axis="data", remat=config.model.remat,
-            dropout=config.model.dropout[0], frozen=config.optimizer.encoder_rate == 0,
-        )  # fmt: skip
+    encoder = encoders.of_config(config, dtype) if config.model.encoder else None
     network = functools.partial(
         ConvSequence,
         image=settings.image_names(config)[0],

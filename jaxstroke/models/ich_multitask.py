@@ -43,15 +43,5 @@ def present(mask: jax.Array) -> jax.Array:
 
 
 def build(config, dtype) -> MultiTask:
-    encoder = encoders.make(
-        config.model.encoder,
-        dtype,
-        form=config.device.convolution,
-        norm=config.model.norm,
-        axis="data",
-        remat=config.model.remat,
-        dropout=config.model.dropout[0],
-        widths=tuple(config.model.widths),
-        frozen=config.optimizer.encoder_rate == 0,
-    )
+    encoder = encoders.of_config(config, dtype)
     return MultiTask(settings.image_names(config)[0], encoder, heads.sizes(config), encoders.ENCODERS[config.model.encoder].heads)

@@ -31,7 +31,22 @@ class Begin:
     left_out: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
 
-    def ready(self) -> dict:
+    def choose(self, todo, units, transductive: bool) -> "Begin":
+        """The same for every run."""
+        return self
+
+    @property
+    def gone(self) -> bool:
+        """Whether the file is no longer there."""
+        return self.variables is None
+
+    @property
+    def warning(self) -> str:
+        """What whoever trains must make sure of."""
+        what = f"the {self.subtree} of every run" if self.subtree else "every run"
+        return f"{what} begins from {self.source}: it must not have been trained on patients of this cohort"
+
+    def ready(self, run=None) -> dict:
         """The variables, or InputError where the file is gone."""
         if self.variables is None:
             raise InputError(f"config.model.init_from = {self.source} is gone, and a run has not begun: put the file back")

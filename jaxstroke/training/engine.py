@@ -7,10 +7,12 @@ import jax
 import numpy as np
 from etils import epath
 
+from jaxstroke import config as settings
 from jaxstroke import hosts, models
 from jaxstroke.feed import buckets, plan, resident, stream
 from jaxstroke.training import checkpoint, mesh, optimizer, published, rates, step
 from jaxstroke.training.begin import Begin
+from jaxstroke.training.pretrained import Pretrained
 
 
 @dataclass(frozen=True)
@@ -26,16 +28,21 @@ class Engine:
     on_plateau: Any
     parts: tuple[str, ...]
     eval_batch: int
-    begin: Begin | None = None
+    begin: Begin | Pretrained | None = None
 
     @property
     def slots(self) -> int:
         """Runs trained at the same time."""
         return self.mesh.shape["run"]
 
-    def fresh(self, seed: int) -> dict:
+    def fresh(self, run) -> dict:
         """The state of a run that begins: from the weights that were given, else random by its seed."""
-        return self.initial(seed) if self.begin is None else self.initial(seed, self.begin.ready())
+        seed = run.device_seed
+        return self.initial(seed) if self.begin is None else self.initial(seed, self.begin.ready(run))
+
+    def empty(self) -> dict:
+        """The state of a slot without a run, numpy zeros."""
+        return jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), self.abstract_state())
 
     def abstract_state(self):
         """Shapes of one run's state."""
@@ -70,7 +77,9 @@ class Engine:
         return self.feed.batches(table, np.zeros(self.slots, np.int32), np.zeros((len(table), self.slots), np.int32), train=False)
 
 
-def build(config, arrays: dict[str, np.ndarray], fitted_example: dict[str, np.ndarray], stored=None, begin: Begin | None = None) -> Engine:
+def build(
+    config, arrays: dict[str, np.ndarray], fitted_example: dict[str, np.ndarray], stored=None, begin: Begin | Pretrained | None = None
+) -> Engine:
     """The engine of a config on a cohort's arrays. fitted_example: `runs.fitted` of any run. stored: `Stored` images left on disk.
 
     begin: weights that runs begin from; InputError where they do not fit the network.
@@ -105,9 +114,10 @@ def build(config, arrays: dict[str, np.ndarray], fitted_example: dict[str, np.nd
 def make_feed(config, arrays: dict[str, np.ndarray], stored: dict[str, stream.Stored], devices: jax.sharding.Mesh):
     """The feed of a cohort: resident where nothing was left on disk."""
     found = buckets.make(config, arrays)
+    paired = config.pretrain if settings.pretrains_alone(config) else None
     if stored:
-        return stream.Stream(arrays, stored, devices, published.augment(config), config.train.ahead, found)
-    return resident.Resident(arrays, devices, published.augment(config), found)
+        return stream.Stream(arrays, stored, devices, published.augment(config), config.train.ahead, found, paired)
+    return resident.Resident(arrays, devices, published.augment(config), found, paired)
 
 
 def finished_runs(workdir: epath.Path) -> checkpoint.Finished:

@@ -84,7 +84,7 @@ def restore_or_start(engine: Engine, rolling: checkpoint.Rolling, by_id: dict[st
     like = jax.tree.map(lambda x: jax.ShapeDtypeStruct((engine.slots, *x.shape), x.dtype, sharding=sharding), engine.abstract_state())
     found = rolling.restore(like, engine.slots)
     if found is None:
-        fresh = [engine.fresh(0)] * engine.slots
+        fresh = [engine.empty()] * engine.slots
         return step.put(stack(fresh), engine.mesh), [Slot() for _ in range(engine.slots)], set(), 0, 0
     state, written = found
     slots = [Slot(**values) for values in written["slots"]]
@@ -104,7 +104,7 @@ def refill(engine: Engine, state, slots: list[Slot], waiting: list[runs.Run]):
             continue
         run = waiting.pop(0)
         slots[place] = Slot(run=run.id)
-        fresh = engine.fresh(run.device_seed)
+        fresh = engine.fresh(run)
         host = jax.tree.map(lambda old, new, place=place: replaced(old, new, place), hosts.fetch(state), fresh)
         state = step.put(host, engine.mesh)
     return state, slots

@@ -1,11 +1,14 @@
 """Losses a row, and the objective: a sum over parts and tasks of weighted masked means, named in the config."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 import optax
 
 from jaxstroke import outcomes
 
+Terms = Callable[[dict, dict, dict], dict[str, tuple[jax.Array, jax.Array]]]  # outputs, batch, fitted -> {name: (numerator, denominator)}
 ROW_WEIGHT = "row_weight/"  # of `runs.fitted`: what the cohort's rows count for a task, `n`; most tasks and all new patients have none
 
 
@@ -57,6 +60,12 @@ def parts_of(outputs: dict, joint: bool) -> dict[str, dict]:
         return outputs["parts"]
     first = next(iter(outputs["logits"].values()))
     return {"network": {"logits": outputs["logits"], "present": jnp.ones_like(first[:, 0])}}
+
+
+def make_terms(config) -> Terms:
+    """`terms` of the config's tasks."""
+    joint = config.train.stages == "joint"
+    return lambda outputs, batch, fitted: terms(outputs, batch, fitted, config.loss, joint)
 
 
 def terms(outputs: dict, batch: dict, fitted: dict, loss, joint: bool) -> dict[str, tuple[jax.Array, jax.Array]]:

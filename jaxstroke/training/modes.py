@@ -1,8 +1,10 @@
 """What `--mode` prepare, train and evaluate do. Each reads a config and a workdir and leaves files in it."""
 
 import dataclasses
+import functools
 import logging
 import time
+from collections.abc import Callable
 
 import jax
 from etils import epath
@@ -15,9 +17,10 @@ from jaxstroke.errors import InputError
 from jaxstroke.evaluation import report
 from jaxstroke.feed import load
 from jaxstroke.preprocess import prepare
-from jaxstroke.training import drift, judge, loop, runs, summary
+from jaxstroke.training import drift, judge, loop, runs, stages, summary
 from jaxstroke.training import engine as engines
 from jaxstroke.training.begin import Begin
+from jaxstroke.training.pretrained import Pretrained
 
 logger = logging.getLogger("jaxstroke")
 
@@ -26,13 +29,15 @@ def read_and_prepare(config, workdir: epath.Path, names: tuple[str, ...] = ()):
     """(cohort without units of which no image can be used, prepared records) of the config's table. names: the images, default its own."""
     cohort = table.read_cohort(config, workdir)
     names = names or settings.prepared_names(config)
-    prepared = prepare.prepare(config, cohort, workdir, work.records_root(config, workdir), names)
+    prepared = prepare.prepare(config, table.everyone(cohort), workdir, work.records_root(config, workdir), names)
     if prepared.volumes_per_second:
         logger.info("prepared in %.1f s, %.1f files a second", prepared.seconds, prepared.volumes_per_second)
     left = set(prepared.left_out)
     if left:
-        units = tuple(unit for unit in cohort.units if unit.unit not in left)
-        cohort = dataclasses.replace(cohort, units=units, flow=(*cohort.flow[:-1], ("no usable image", -len(left)), ("used", len(units))))
+        units, unlabelled = (tuple(unit for unit in part if unit.unit not in left) for part in (cohort.units, cohort.unlabelled))
+        lost = len(units) - len(cohort.units)
+        flow = (*cohort.flow[:-1], ("no usable image", lost), ("used", len(units))) if lost else cohort.flow
+        cohort = dataclasses.replace(cohort, units=units, unlabelled=unlabelled, flow=flow)
     return cohort, prepared
 
 
@@ -56,22 +61,32 @@ class Ready:
     engine: engines.Engine
 
 
-def make_ready(config, workdir: epath.Path, begin: Begin | None = None, names: tuple[str, ...] = ()) -> Ready:
+def make_ready(
+    config, workdir: epath.Path, begin: Begin | Pretrained | None = None, names: tuple[str, ...] = (), pretrain: Callable | None = None
+) -> Ready:
     """Everything from the config to compiled functions. `run.json` is written last, when nothing can be refused any more.
 
-    names: images to be prepared, those of a whole study where this is one run of it.
+    names: images to be prepared, those of a whole study where this is one run of it. pretrain: of `stages.pretrain`, what is left of its
+    arguments; a stage before this one, where the config has it.
     """
     cohort, prepared, folds, hashes = hosts.in_turn(lambda: on_disk(config, workdir, begin, names))
     hosts.check_same(hashes)
+    if settings.pretrains(config) and pretrain is not None:
+        if hosts.first():
+            work.write(workdir, config, [str(device) for device in jax.devices()], hashes)
+        begin = pretrain(cohort, prepared, folds)
     loaded = load.load(config, cohort, prepared)
-    todo = runs.make_runs(config, folds, loaded.index)
+    todo = [runs.with_fewer_labels(run, config, loaded.arrays) for run in runs.make_runs(config, folds, loaded.index)]
+    begin = begin and begin.choose(todo, loaded.units, config.pretrain.transductive)
     follow_up = runs.followed(config, loaded.units)
     numbers = {run.id: runs.fitted(run, loaded.schema, loaded.arrays, config, follow_up) for run in todo}
     runs.warn_of_caps(numbers, follow_up)
     engine = engines.build(config, loaded.arrays, numbers[todo[0].id], loaded.stored, begin)
     if hosts.first():
         summary.write(config, cohort, loaded, drift.inputs(config, loaded, prepared), workdir)
-        began = {} if begin is None or begin.variables is None else {"init_from": begin.told()}
+        began = {} if engine.begin is None or engine.begin.gone else {"init_from": engine.begin.told()}
+        if settings.pretrains(config) and began:
+            work.write_json(workdir / stages.FOLDER / "taken.json", began["init_from"])
         work.write(workdir, config, [str(device) for device in jax.devices()], hashes, began)
     return Ready(loaded, prepared, todo, numbers, engine)
 
@@ -83,7 +98,7 @@ def on_disk(config, workdir: epath.Path, begin: Begin | None = None, names: tupl
     begun = (work.read(workdir) or {"records": ()})["records"]  # the same images again: they decide which patients have none
     wanted = {*(names or settings.prepared_names(config)), *begun}
     cohort, prepared = read_and_prepare(config, workdir, tuple(name for name in config.images if name in wanted))
-    folds = splits.load_or_make_splits(config, cohort, workdir)
+    folds = splits.load_or_make_splits(config, cohort, workdir) if cohort.units and len(config.loss) else []
     hashes = prepared.contents | {"table": cohort.digest, "splits": work.digest([dataclasses.asdict(fold) for fold in folds])}
     if begin is not None:
         hashes["init_from"] = begin.digest
@@ -108,10 +123,23 @@ def check_hashes(workdir: epath.Path, hashes: dict[str, str]):
 def train(config, workdir: epath.Path, stop, begin: Begin | None = None):
     """Train every run, then judge and report. The same command again resumes; SIGTERM saves and exits 0. begin: what runs begin from."""
     began = time.monotonic()
-    ready = make_ready(config, workdir, begin)
+    if settings.pretrains_alone(config):
+        pretrain_only(config, workdir, stop)
+        return
+    ready = make_ready(config, workdir, begin, pretrain=functools.partial(stages.pretrain, config, workdir, stop))
     train_networks(config, workdir, ready, stop)
     finish(config, workdir, ready)
     logger.info("done in %.0f s", time.monotonic() - began)
+
+
+def pretrain_only(config, workdir: epath.Path, stop):
+    """Encoders from images alone, for runs that name this workdir in `config.model.init_from`."""
+    cohort, prepared, folds, hashes = hosts.in_turn(lambda: on_disk(config, workdir))
+    hosts.check_same(hashes)
+    if hosts.first():
+        work.write(workdir, config, [str(device) for device in jax.devices()], hashes)
+    done = stages.pretrain(config, workdir, stop, cohort, prepared, folds)
+    print(f"{len(done.seen)} pre-trained: {done.folder}; begin from it with --config.model.init_from={workdir}")
 
 
 def train_networks(config, workdir: epath.Path, ready: Ready, stop):
@@ -122,8 +150,8 @@ def train_networks(config, workdir: epath.Path, ready: Ready, stop):
     begin = ready.engine.begin
     logger.info("%d patients, %d runs on %s", len(ready.loaded.units), len(ready.todo), jax.devices()[0].device_kind)
     if begin is not None:
-        what = f"the {begin.subtree} of every run" if begin.subtree else "every run"
-        logger.warning("%s begins from %s: it must not have been trained on patients of this cohort", what, begin.source)
+        if begin.warning:
+            logger.warning("%s", begin.warning)
         for remark in begin.remarks:
             logger.info("%s", remark)
     if config.optimizer.encoder_rate == 0 and begin is None:

@@ -1,5 +1,6 @@
 """A run is (repeat, fold, inner, seed): the unit of training. Its rows, and the numbers fitted on its training rows."""
 
+import dataclasses
 import logging
 from dataclasses import dataclass
 
@@ -57,6 +58,29 @@ def make_runs(config, folds, index: dict[str, int]) -> list[Run]:
                 parts += [(number, part.train, part.val, part.holdout) for number, part in enumerate(fold.inner)]
             found += [Run(fold.repeat, fold.fold, inner, seed, *map(rows, units)) for inner, *units in parts]
     return found
+
+
+def with_fewer_labels(run: Run, config, arrays: dict[str, np.ndarray]) -> Run:
+    """The run with `split.labelled` training patients, drawn by its seed with outcomes in proportion, and as large a share of validation.
+
+    Patients, as several rows of one do not stand for several. All, where there are no more.
+    """
+    wanted, patient = config.split.labelled, arrays["patient"]
+    count = len(np.unique(patient[run.train]))
+    if not wanted or wanted >= count:
+        return run
+    label, known = (arrays[f"{name}/{config.evaluate.primary}"] for name in ("label", "label_mask"))
+    rng = np.random.default_rng([config.split.seed, *run.key, 3])
+    parts = {}
+    for name, rows in (("train", run.train), ("val", run.val)):
+        chosen = []
+        first = rows[np.unique(patient[rows], return_index=True)[1]]  # a row a patient
+        classes = np.where(known[first] > 0, label[first], -1)
+        for value in np.unique(classes):
+            members = rng.permutation(patient[first[classes == value]])
+            chosen.append(members[: max(1, round(len(members) * wanted / count))])
+        parts[name] = rows[np.isin(patient[rows], np.concatenate(chosen))] if chosen else rows
+    return dataclasses.replace(run, **parts)
 
 
 def labels_of(run: Run, arrays: dict[str, np.ndarray], task: str) -> np.ndarray:

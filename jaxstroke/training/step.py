@@ -11,8 +11,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec as P
 
+from jaxstroke import config as settings
 from jaxstroke import hosts
-from jaxstroke.training import losses, optimizer, published, rates, subtrees
+from jaxstroke.training import contrastive, losses, optimizer, published, rates, subtrees
 
 RUN, ROWS = P("run"), P("run", None, "data")
 
@@ -81,15 +82,15 @@ def make_objective(model, state, fitted, batch, config):
     params: all of the state's or those that are learned; the others are the state's. sums: {"<part>/<task>": (numerator, denominator)}
     over all devices. Inside shard_map only.
     """
-    joint = config.train.stages == "joint"
+    terms = terms_of(config)
     # A single micro-batch counts its own denominators.
     own = batch["weight"].shape[0] == 1 or config.train.as_published
-    totals = None if own else micro_totals(model, state, fitted, batch, config.loss, joint)
+    totals = None if own else micro_totals(model, state, fitted, batch, terms)
 
     def objective(params, stats, micro):
         variables = {"params": subtrees.replaced(state["params"], params)} | ({"batch_stats": stats} if stats else {})
         outputs, new = model.apply(variables, micro, fitted, train=True, mutable=["batch_stats"])
-        sums = jax.lax.psum(losses.terms(outputs, micro, fitted, config.loss, joint), "data")
+        sums = jax.lax.psum(terms(outputs, micro, fitted), "data")
         counted = totals or {name: published.share(config) * denominator for name, (_, denominator) in sums.items()}
         loss = sum(losses.ratio(numerator, counted[name]) for name, (numerator, _) in sums.items())
         return loss, (new.get("batch_stats", {}), sums)
@@ -97,11 +98,16 @@ def make_objective(model, state, fitted, batch, config):
     return objective
 
 
-def micro_totals(model, state, fitted, batch, loss, joint) -> dict[str, jax.Array]:
+def terms_of(config) -> losses.Terms:
+    """What is minimised: the tasks' losses, or in pre-training the contrast of views."""
+    return (contrastive if settings.pretrains_alone(config) else losses).make_terms(config)
+
+
+def micro_totals(model, state, fitted, batch, terms) -> dict[str, jax.Array]:
     """The denominator of every term over all micro-batches and devices, known from masks alone, before any gradient."""
 
     rows = jax.tree.map(lambda x: x.reshape(x.shape[0] * x.shape[1], *x.shape[2:]), batch)
-    found = losses.terms(evaluated(model, state, fitted, rows), rows, fitted, loss, joint)
+    found = terms(evaluated(model, state, fitted, rows), rows, fitted)
     return jax.lax.psum({name: denominator for name, (_, denominator) in found.items()}, "data")
 
 
@@ -139,7 +145,7 @@ def make_forward(model, mesh, config):
     variables: {"params", "stats"} with a leading run axis; outputs: {"logits", "parts"}, leading axes `run accumulation b`; sums: {"loss":
     terms as in `make_train_step`, and where `train.watch` asks for it "recall"}, leading axes `run accumulation`.
     """
-    joint = config.train.stages == "joint"
+    joint, terms = config.train.stages == "joint", terms_of(config)
 
     def one_run(variables, fitted, batch):
         def micro(one):
@@ -147,7 +153,7 @@ def make_forward(model, mesh, config):
             outputs = shifted(plain, fitted)
             # Validation patients are as they come: after oversampling judged at their own prevalence, with class weights as trained.
             judged = outputs if config.train.imbalance == "oversample" else plain
-            found = {"loss": losses.terms(judged, one, fitted, config.loss, joint)}
+            found = {"loss": terms(judged, one, fitted)}
             if config.train.watch == "balanced_accuracy":
                 found["recall"] = losses.recalls(judged, one, fitted, config.loss, config.evaluate.primary, joint)
             return {"logits": outputs["logits"], "parts": outputs["parts"]}, jax.lax.psum(found, "data")

@@ -88,7 +88,7 @@ def test_predictions_are_those_at_full_length(config, arrays):
     """In the order that was asked for, whatever the order in which they were scored."""
     short, whole = built(config, arrays), built(without(config), arrays)
     fitted = runs.fitted(everyone(), SCHEMA, arrays, config)
-    variables = short.fresh(0)["best"]
+    variables = short.initial(0)["best"]
     rows = np.random.default_rng(1).permutation(PATIENTS).astype(np.int32)
     one, other = (engine.predict(variables, fitted, rows)["logits"]["diagnosis"] for engine in (short, whole))
     np.testing.assert_allclose(one, other, atol=1e-6)
@@ -102,7 +102,7 @@ def test_a_step_is_that_at_full_length(config, arrays):
         with one.unlocked():
             one.train.augment.update({"flip": 0.0, "rotate": 0.0, "shift": 0.0, "zoom": 1.0, "intensity": 0.0})
         engine, fitted = built(one, arrays), runs.fitted(everyone(), SCHEMA, arrays, config)
-        state = step.put(jax.tree.map(lambda x: np.asarray(x)[None], engine.fresh(0)), engine.mesh)
+        state = step.put(jax.tree.map(lambda x: np.asarray(x)[None], engine.initial(0)), engine.mesh)
         fitted = step.put(jax.tree.map(lambda x: np.asarray(x)[None], fitted), engine.mesh)
         batch = next(engine.feed.batches(rows, np.zeros(1, np.int32), np.zeros((1, 1), np.int32), train=True))
         state, _ = engine.train_step(state, fitted, batch)

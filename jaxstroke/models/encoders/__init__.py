@@ -147,6 +147,21 @@ def make(
     return encoder.build(parts)
 
 
+def of_config(config, dtype: jnp.dtype) -> nn.Module:
+    """The encoder that `config.model.encoder` names, by the config's other keys, for the step's shard_map."""
+    return make(
+        config.model.encoder,
+        dtype,
+        form=config.device.convolution,
+        norm=config.model.norm,
+        axis="data",
+        remat=config.model.remat,
+        dropout=config.model.dropout[0],
+        widths=tuple(config.model.widths),
+        frozen=config.optimizer.encoder_rate == 0,
+    )
+
+
 def remade(layer: Callable, remat: bool) -> Callable:
     """A layer called with (x, mask, train), which computes its activations again in the backward pass where that is asked for."""
     return nn.remat(layer, static_argnums=(3,)) if remat else layer

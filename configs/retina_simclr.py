@@ -1,0 +1,136 @@
+"""Stroke from the retina: OCT and infrared images pre-trained by SimCLR, merged with health records: Shurrab et al. 2025, arXiv 2505.02677.
+
+    python -m jaxstroke.main --config configs/retina_simclr.py:VARIANT --workdir runs/VARIANT
+"""
+
+import os
+
+from ml_collections import ConfigDict
+
+from jaxstroke import config as settings
+
+DATA = os.environ.get("JAXSTROKE_DATA", "../shared/data")  # where public cohorts lie, unless `cohort.root` says otherwise
+BOTH, PRETRAIN, FINETUNE = ("pretrain", "finetune"), ("pretrain",), ("finetune",)
+
+
+def get_config(variant: str = "own") -> ConfigDict:
+    """The config of a variant, locked. Unknown variants raise with the list of known ones."""
+    if variant not in VARIANTS:
+        raise ValueError(f"configs/retina_simclr.py has no variant '{variant}'. Known: {', '.join(VARIANTS)}.")
+    config = settings.base()
+    config.cohort.outcomes = ConfigDict({"stroke": ("stroke", "==", 1)})
+    config.cohort.study = "eye"
+    config.clinical.numeric = ("age", "systolic")
+    config.clinical.categorical = ConfigDict({"sex": ()})
+    config.images = ConfigDict({"oct": picture("oct", 224), "ir": picture("ir", 224)})
+    config.loss = ConfigDict({"stroke": {"kind": "binary", "weight": 1.0}})
+    config.evaluate.primary = "stroke"
+    config.evaluate.per = "patient"
+    config.model.name, config.model.encoder, config.model.fusion = "retina_simclr", "resnet50_2d", "concat"
+    config.model.standardise, config.model.hidden, config.model.dropout = "each", 256, (0.0, 0.3)
+    config.split.inner_folds = 0
+    config.optimizer.weight_decay, config.optimizer.schedule = 1e-3, "cosine"
+    config.optimizer.encoder_rate = 0.1
+    config.train.batch_size, config.train.epochs, config.train.imbalance = 32, 50, "weights"
+    stages(config, BOTH)
+    VARIANTS[variant](config)
+    if not config.variants:
+        config.variants = settings.variants(ablations())
+    return config.lock()
+
+
+def picture(column: str, size: int, count: int = 1) -> ConfigDict:
+    """Up to `count` pictures a row, letterboxed to `size` pixels an axis."""
+    return settings.image(
+        column, shape=(count, size, size), sampling="picture", normalise="photograph", register=False, brain_mask="none", dtype="uint8"
+    )
+
+
+def stages(config, names: tuple[str, ...]):
+    """`train.stages` is text in other papers' configs."""
+    with config.train.ignore_type():
+        config.train.stages = names
+
+
+def ablations() -> dict[str, dict]:
+    """What sees what, and what encoders begin from."""
+    images = {"model.fusion": "none"}
+    return {
+        "all": {},
+        "images": images,
+        "oct": images | {"model.images": ("oct",)},
+        "ir": images | {"model.images": ("ir",)},
+        "ehr": {"model.name": "clinical_mlp", "model.encoder": "", "model.fusion": "none", "train.stages": FINETUNE},
+        "random": {"train.stages": FINETUNE},
+        "images_random": images | {"train.stages": FINETUNE},
+        "frozen": {"optimizer.encoder_rate": 0.0},
+        "probe": {"optimizer.encoder_rate": 0.0, "model.hidden": 0},
+    }
+
+
+def paper(config):
+    """The defaults where the paper is silent, on your table with the columns patient_id, eye, oct, ir, age, systolic, sex and stroke."""
+
+
+def own(config):
+    paper(config)
+
+
+def pretrain(config):
+    """Encoders alone."""
+    stages(config, PRETRAIN)
+
+
+def finetune(config):
+    """From a workdir of `:pretrain`, or published weights: --config.model.init_from=..."""
+    stages(config, FINETUNE)
+
+
+def small(config):
+    """64 pixels, an encoder of four stages."""
+    config.images = ConfigDict({"oct": picture("oct", 64), "ir": picture("ir", 64)})
+    config.model.encoder, config.model.widths, config.model.hidden = "plain_2d", (16, 32, 64, 128), 64
+    config.optimizer.learning_rate, config.optimizer.encoder_rate = 1e-3, 1.0
+    config.pretrain.update({"projector": (128, 64), "batch_size": 128, "epochs": 10, "learning_rate": 1e-3, "crop": (0.5, 1.0)})
+    config.train.imbalance = "none"
+
+
+def demo(config):
+    """Synthetic eyes: a few hundred labelled patients, thousands without labels, and a large test part."""
+    config.cohort.recipe = "synthetic_retina"
+    config.split.kind, config.split.column = "official", "split"
+    config.evaluate.attainable = "true_logit"
+    small(config)
+    config.train.epochs = 15
+
+
+def soop_views(config):
+    """SOOP's FLAIR slices: what pre-training is worth for a linear probe of mRS > 2, on real patients."""
+    config.cohort.recipe, config.cohort.root, config.cohort.study = "soop", f"{DATA}/soop", ""
+    config.cohort.outcomes = ConfigDict({"poor": ("mrs", ">", 2)})
+    config.cohort.ranges = ConfigDict({"mrs": (0, 6), "age": (0, 120), "nihss": (0, 42)})
+    config.cohort.complete = ("views", "age", "nihss")
+    config.clinical.numeric, config.clinical.categorical = ("age", "nihss"), ConfigDict()
+    small(config)
+    config.images = ConfigDict({"views": picture("views", 64, count=3)})
+    config.loss, config.evaluate.primary = ConfigDict({"poor": {"kind": "binary", "weight": 1.0}}), "poor"
+    config.evaluate.per = "study"
+    config.model.fusion = "none"
+    probe = {"optimizer.encoder_rate": 0.0, "model.hidden": 0}
+    config.variants = settings.variants({"probe": probe, "probe_random": probe | {"train.stages": FINETUNE}})
+
+
+def smoke(config):
+    """Synthetic eyes, tiny."""
+    demo(config)
+    config.cohort.synthetic_retina.update({"unlabelled": 24, "labelled": 40, "test": 40, "size": 32})
+    config.images = ConfigDict({"oct": picture("oct", 32), "ir": picture("ir", 32)})
+    config.model.widths, config.model.hidden = (4, 8), 8
+    config.pretrain.update({"projector": (16, 8), "batch_size": 16, "epochs": 2})
+    config.train.batch_size, config.train.epochs = 16, 2
+    config.evaluate.bootstrap = 200
+
+
+VARIANTS = {
+    "demo": demo, "finetune": finetune, "own": own, "paper": paper, "pretrain": pretrain, "soop_views": soop_views, "smoke": smoke,
+}  # fmt: skip

@@ -1,0 +1,111 @@
+"""Pre-training as a stage of a run: the one loop on the network of `models.simclr`, in `<workdir>/pretrain`, before the tasks are learned.
+
+A network a fold: it never sees the patients of that fold's validation and test parts, whether they are labelled or not, unless
+`pretrain.transductive` says so. `pretrain.json` there names whom each network has seen, for this run and for others that begin from it.
+"""
+
+import logging
+
+import numpy as np
+from etils import epath
+
+from jaxstroke import config as settings
+from jaxstroke import config_json, hosts
+from jaxstroke import workdir as work
+from jaxstroke.cohort.dealing import deal
+from jaxstroke.cohort.splits import by_patient
+from jaxstroke.cohort.table import Cohort, everyone
+from jaxstroke.feed import load
+from jaxstroke.training import engine as engines
+from jaxstroke.training import loop, runs
+from jaxstroke.training.pretrained import FILE, Pretrained, leaves
+
+logger = logging.getLogger("jaxstroke")
+FOLDER = "pretrain"
+OF_OPTIMIZER = ("name", "learning_rate", "weight_decay", "warmup")
+OF_TRAIN = ("batch_size", "epochs")
+# What an encoder's pre-training hangs on, of the whole config; and of `model`.
+SECTIONS = ("images", "pretrain")
+OF_MODEL = ("encoder", "norm", "widths", "dropout", "pool", "drop_path", "standardise")
+
+
+def config_of(config):
+    """The stage's config: the loop reads what it always reads, from `pretrain`."""
+    stage = config_json.copied(config)
+    with stage.unlocked():
+        stage.model.update({"name": "retina_simclr", "images": config.pretrain.images or tuple(config.images), "fusion": "none"})
+        stage.train.update({name: config.pretrain[name] for name in OF_TRAIN})
+        stage.train.update({"accumulation": 1, "watch": "last", "imbalance": "none", "buckets": ()})
+        stage.optimizer.update({name: config.pretrain[name] for name in OF_OPTIMIZER})
+        stage.optimizer.update({"schedule": "cosine", "encoder_rate": 1.0, "layer_decay": 1.0})
+        stage.evaluate.update({"batch_size": config.pretrain.batch_size, "primary": ""})
+        stage.loss = type(stage.loss)()
+        with stage.train.ignore_type():
+            stage.train.stages = (FOLDER,)
+    return stage
+
+
+def key(config) -> str:
+    """A digest of what the pre-trained encoders hang on, but for the patients."""
+    values = config_json.to_json(config)
+    model = {name: values["model"][name] for name in OF_MODEL}
+    return work.digest({name: values[name] for name in SECTIONS} | {"model": model, "seed": values["train"]["seeds"][0]})
+
+
+def runs_of(config, folds, units) -> list[runs.Run]:
+    """A run a fold; without folds, of a cohort that nothing is learned from but this, one. Rows are of all units, labelled or not.
+
+    A seed of its own would be a network of its own: all seeds of a fold begin from that of the first one.
+    """
+    seed, index = config.train.seeds[0], {unit.unit: row for row, unit in enumerate(units)}
+    patients = np.array([unit.patient for unit in units])
+    if not folds:
+        rng = np.random.default_rng([config.split.seed, 0, 0, 1])
+        val, train = deal(by_patient(config, Cohort(tuple(units), (), "", ""), list(index)), held_shares(config), rng)
+        val, train = ([row for group in part for row in group.rows] for part in (val, train))
+        return [run(0, 0, seed, train, val)]
+    found = []
+    for fold in folds:
+        val = [index[unit] for unit in fold.val if unit in index]
+        unseen = {patients[index[unit]] for unit in (*fold.val, *fold.test) if unit in index}
+        train = [row for row, patient in enumerate(patients) if config.pretrain.transductive or patient not in unseen]
+        found.append(run(fold.repeat, fold.fold, seed, train, val))
+    return found
+
+
+def held_shares(config) -> tuple[float, float]:
+    return config.split.inner_share, 1 - config.split.inner_share
+
+
+def run(repeat: int, fold: int, seed: int, train, val) -> runs.Run:
+    return runs.Run(repeat, fold, None, seed, np.array(train, np.int32), np.array(val, np.int32), np.zeros(0, np.int32))
+
+
+def pretrain(config, workdir: epath.Path, stop, cohort: Cohort, prepared, folds) -> Pretrained:
+    """Pre-train what is not there yet; where the runs begin from then. cohort, prepared, folds: of `modes.on_disk`."""
+    stage, folder = config_of(config), workdir / FOLDER
+    loaded = load.load(stage, everyone(cohort), prepared)
+    todo = runs_of(config, folds, loaded.units)
+    if hosts.decided(hosts.first() and any(not (folder / "networks" / one.id).exists() for one in todo)):
+        learn(config, stage, folder, loaded, todo, stop)
+    return Pretrained.read(workdir)
+
+
+def learn(config, stage, folder: epath.Path, loaded: load.Loaded, todo: list[runs.Run], stop):
+    """Train the encoders of every run of `todo`."""
+    numbers = {one.id: runs.fitted(one, loaded.schema, loaded.arrays, stage) for one in todo}
+    engine = engines.build(stage, loaded.arrays, numbers[todo[0].id], loaded.stored)
+    images = settings.image_names(stage)
+    if hosts.first():
+        folder.mkdir(parents=True, exist_ok=True)
+        seen = {one.id: sorted({loaded.units[row].patient for row in one.train}) for one in todo}
+        variables = engine.abstract_variables()
+        work.write_json(folder / FILE, {
+            "key": key(config), "images": list(images), "transductive": config.pretrain.transductive, "epochs": config.pretrain.epochs,
+            "tensors": leaves({"params": variables["params"], "batch_stats": variables["stats"]}),
+            "rows": {one.id: len(one.train) for one in todo}, "patients": seen,
+        })  # fmt: skip
+    logger.info("pre-training on %s of %d rows, %d runs", ", ".join(images), len(loaded.units), len(todo))
+    stop.training = True
+    loop.train(engine, stage, todo, numbers, loaded.arrays, folder, hosts.Together(stop))
+    stop.training = False
