@@ -1,0 +1,105 @@
+"""A synthetic infrared image of the back of an eye: disc, fovea, arterioles and venules that leave the disc in four arcades and branch.
+
+Lengths are in half sides of the image, from its middle, x to the right and y down; angles about the disc, from the temporal axis, on
+which the fovea lies. A vessel is an angle as a function of the distance from the disc, so that how far a pixel is from it has a closed
+form. What the outcome depends on is one number of the whole image: the arterioles' width over that of the venules beside them. Which is
+which, the picture tells: arterioles are paler and have a bright reflex along their middle. Everything else differs from eye to eye.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+VENULE, VENULE_SPREAD = 0.13, 0.12  # width at the disc, and its deviation as a logarithm
+TAPER, BRANCH = 0.15, 0.72  # of the width: share lost over half a side; a branch's, of its trunk's
+ARCADES = (1.05, -1.05, 2.25, -2.25)  # radians from the temporal axis
+FARTHEST, RADII = 3.2, 160  # distance from the disc up to which vessels are tabulated, and at how many places
+
+
+@dataclass(frozen=True)
+class Vessels:
+    """angles (v, RADII) over the distance from the disc, widths (v, RADII), 0 where a vessel has not begun; arteriole (v,) bool."""
+
+    angles: np.ndarray
+    widths: np.ndarray
+    arteriole: np.ndarray
+
+
+def draw(ratio: float, size: int, right: bool, rng) -> np.ndarray:
+    """(size, size) uint8. ratio: arteriole to venule; right: of the right eye, its disc on the right."""
+    steps = (2 * np.arange(size) + 1) / size - 1
+    x, y = steps[None, :], steps[:, None]
+    disc = np.array([rng.uniform(0.35, 0.75), rng.uniform(-0.2, 0.2)])
+    side = -x if right else x  # towards the temple
+    away, down = side + disc[0], y - disc[1]
+    distance, angle = np.hypot(away, down), np.arctan2(-down, away)
+    dark = vessel_shadow(draw_vessels(ratio, rng), distance, angle, 2 / size, rng)
+    signal = background(distance, np.hypot(away - 1.05, down - 0.08), (x, y), rng) * (1 - dark)
+    return photograph(signal, size, rng)
+
+
+def draw_vessels(ratio: float, rng) -> Vessels:
+    """An arteriole and a venule an arcade, in either order, and one to three branches of each."""
+    radii = np.linspace(1e-3, FARTHEST, RADII)
+    venule = VENULE * np.exp(VENULE_SPREAD * rng.normal())
+    wave = rng.uniform(0.01, 0.06)  # tortuosity of the eye
+    angles, widths, kinds = [], [], []
+    for arcade in ARCADES:
+        middle, gap = arcade + rng.normal(0, 0.14), rng.uniform(0.3, 0.5) * rng.choice([-1, 1])
+        bend = rng.uniform(0.3, 0.8) if abs(arcade) < np.pi / 2 else rng.uniform(-0.15, 0.15)
+        calibre = np.exp(rng.normal(0, 0.06))
+        for arteriole in (True, False):
+            start = middle + gap * (0.5 if arteriole else -0.5)
+            waves = wave * np.sin(rng.uniform(4, 9) * radii + rng.uniform(0, 2 * np.pi)) / np.maximum(radii, 0.3)
+            trunk = start / (1 + bend * radii) + waves
+            width = venule * calibre * (ratio if arteriole else 1.0) * np.clip(1 - TAPER * radii, 0.4, None)
+            angles.append(trunk)
+            widths.append(width)
+            for _ in range(rng.integers(1, 4)):
+                begins, spread = rng.uniform(0.3, 1.3), rng.uniform(0.3, 0.8) * rng.choice([-1, 1])
+                angles.append(trunk + spread * np.log(np.maximum(radii / begins, 1)))
+                widths.append(np.where(radii > begins, BRANCH * width, 0))
+            kinds += [arteriole] * (len(angles) - len(kinds))
+    return Vessels(np.array(angles), np.array(widths), np.array(kinds))
+
+
+def vessel_shadow(vessels: Vessels, distance: np.ndarray, angle: np.ndarray, pixel: float, rng) -> np.ndarray:
+    """(size, size) share of the light that vessels take away. distance, angle: of the pixels, about the disc; pixel: its side."""
+    spacing = FARTHEST / (RADII - 1)
+    place = np.minimum((distance / spacing).astype(int), RADII - 1)
+    radii = np.linspace(1e-3, FARTHEST, RADII)
+    slant = np.sqrt(1 + (radii * np.gradient(vessels.angles, spacing, axis=1)) ** 2)
+    turn = np.abs(angle - vessels.angles.astype(np.float32)[:, place])
+    apart = distance * np.minimum(turn, np.abs(2 * np.pi - turn)) / slant.astype(np.float32)[:, place]
+    half = vessels.widths.astype(np.float32)[:, place] / 2
+    inside = np.clip(0.5 + (half - apart) / pixel, 0, 1) * (half > 0)
+    strength, pale = rng.uniform(0.38, 0.55), rng.uniform(0.6, 0.75)
+    reflex = 1 - 0.45 * np.exp(-((apart / np.maximum(0.45 * half, 1e-6)) ** 2))
+    arterioles = (inside * reflex)[vessels.arteriole].max(0) * strength * pale
+    venules = inside[~vessels.arteriole].max(0) * strength
+    return np.maximum(arterioles, venules)
+
+
+def background(to_disc: np.ndarray, to_fovea: np.ndarray, place, rng) -> np.ndarray:
+    """(size, size) light from the fundus without vessels: uneven illumination, choroid, disc with its rim, fovea, a few pale spots."""
+    x, y = place
+    light = 0.6 + rng.uniform(-0.22, 0.22) * x + rng.uniform(-0.22, 0.22) * y - rng.uniform(0.0, 0.15) * (x**2 + y**2)
+    for _ in range(3):
+        across, along = rng.uniform(-6, 6, 2)
+        light = light + 0.02 * np.sin(across * x + along * y + rng.uniform(0, 2 * np.pi))
+    radius = rng.uniform(0.17, 0.24)
+    light = light + rng.uniform(0.0, 0.25) * np.clip(0.5 + (radius - to_disc) / 0.08, 0, 1)
+    light = light - rng.uniform(0.05, 0.2) * np.exp(-((to_fovea / rng.uniform(0.15, 0.3)) ** 2))
+    for _ in range(rng.poisson(1.5)):
+        spot = (x - rng.uniform(-1, 1)) ** 2 + (y - rng.uniform(-1, 1)) ** 2
+        light = light + rng.uniform(0.1, 0.25) * np.exp(-spot / rng.uniform(0.03, 0.07) ** 2)
+    return light
+
+
+def photograph(signal: np.ndarray, size: int, rng) -> np.ndarray:
+    """(size, size) uint8 as a camera takes it: out of focus, with speckle, of some gain and offset."""
+    focus, speckle = rng.uniform(0.0, 0.014) * size, rng.uniform(0.03, 0.12)
+    signal = ndimage.gaussian_filter(signal, focus) * (1 + speckle * rng.standard_normal(signal.shape, dtype=np.float32))
+    gain, offset = np.exp(rng.normal(0, 0.2)), rng.normal(0, 0.06)
+    return np.rint(255 * np.clip(0.5 + offset + gain * (signal - 0.5), 0, 1)).astype(np.uint8)
