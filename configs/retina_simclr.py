@@ -1,6 +1,6 @@
 """Stroke from the retina: OCT and infrared images pre-trained by SimCLR, merged with health records: Shurrab et al. 2025, arXiv 2505.02677.
 
-    python -m jaxstroke.main --config configs/retina_simclr.py:VARIANT --workdir runs/VARIANT
+python -m jaxstroke.main --config configs/retina_simclr.py:VARIANT --workdir runs/VARIANT
 """
 
 import os
@@ -60,7 +60,14 @@ def ablations() -> dict[str, dict]:
         "images": images,
         "oct": images | {"model.images": ("oct",)},
         "ir": images | {"model.images": ("ir",)},
-        "ehr": {"model.name": "clinical_mlp", "model.encoder": "", "model.fusion": "none", "train.stages": FINETUNE},
+        "ehr": {
+            "model.name": "clinical_mlp",
+            "model.encoder": "",
+            "model.fusion": "none",
+            "train.stages": FINETUNE,
+            "model.standardise": "none",
+            "optimizer.encoder_rate": 1.0,
+        },
         "random": {"train.stages": FINETUNE},
         "images_random": images | {"train.stages": FINETUNE},
         "frozen": {"optimizer.encoder_rate": 0.0},
@@ -115,9 +122,10 @@ def soop_views(config):
     config.images = ConfigDict({"views": picture("views", 64, count=3)})
     config.loss, config.evaluate.primary = ConfigDict({"poor": {"kind": "binary", "weight": 1.0}}), "poor"
     config.evaluate.per = "study"
-    config.model.fusion = "none"
-    probe = {"optimizer.encoder_rate": 0.0, "model.hidden": 0}
-    config.variants = settings.variants({"probe": probe, "probe_random": probe | {"train.stages": FINETUNE}})
+    config.model.fusion, config.model.hidden, config.optimizer.encoder_rate = "none", 0, 0.0
+    whole = {"optimizer.encoder_rate": 1.0, "model.hidden": 64}
+    random = {"train.stages": FINETUNE}
+    config.variants = settings.variants({"probe": {}, "probe_random": random, "whole": whole, "whole_random": whole | random})
 
 
 def smoke(config):

@@ -3,6 +3,7 @@
 A variant is a workdir of its own below `variants/`. The same command again resumes; a variant that is added later is the only one trained.
 """
 
+import functools
 import logging
 import time
 
@@ -17,7 +18,7 @@ from jaxstroke.errors import InputError
 from jaxstroke.evaluation import comparison, files
 from jaxstroke.evaluation.wording import show, span
 from jaxstroke.interop import init_from
-from jaxstroke.training import modes
+from jaxstroke.training import modes, stages
 
 logger = logging.getLogger("jaxstroke")
 UNJUDGED = tuple(key for key in settings.MAY_DIFFER if not key.startswith("evaluate"))  # keys that change no number of a finished variant
@@ -95,7 +96,9 @@ def run(config, folder: epath.Path, study: epath.Path, names: tuple[str, ...], f
     cost = folder / "cost.json"
     cost.unlink(missing_ok=True)
     share_splits(study, folder)
-    ready = modes.make_ready(config, folder, init_from.begin(config, folder), names)
+    reuse.share_pretraining(config, folder, finished)
+    pretrain = functools.partial(stages.pretrain, config, folder, stop)
+    ready = modes.make_ready(config, folder, init_from.begin(config, folder), names, pretrain)
     trained = (folder / "checkpoints").exists()
     found = {} if trained else reuse.donors(config, ready, finished)
     began = time.monotonic()

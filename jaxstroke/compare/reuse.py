@@ -13,10 +13,11 @@ from jaxstroke import config as settings
 from jaxstroke import config_json
 from jaxstroke import workdir as work
 from jaxstroke.evaluation import files
-from jaxstroke.training import modes
+from jaxstroke.training import modes, stages
 from jaxstroke.training.checkpoint import Finished
 from jaxstroke.training.engine import finished_runs
 from jaxstroke.training.log import is_whole
+from jaxstroke.training.pretrained import FILE, Pretrained
 
 SECTIONS = ("model", "loss", "optimizer", "train")
 OF_THE_MERGE = ("fusion", "fusion_column", "fusion_upper", "fusion_clip", "fusion_penalty", "images", "clinical")
@@ -63,6 +64,25 @@ def fill(ready: modes.Ready, workdir: epath.Path, found: dict[str, str], finishe
         one.close()
     lines = [line for name in others for line in curves(finished[name][1], [part for part in found if found[part] == name])]
     files.write_text(workdir / "metrics.jsonl", "".join(f"{line}\n" for line in lines))
+
+
+def share_pretraining(config, workdir: epath.Path, finished: dict[str, tuple]):
+    """Copy into a variant what an earlier one has pre-trained, where the encoders, their images and settings are the same."""
+    target = workdir / stages.FOLDER
+    if not settings.pretrains(config) or target.exists():
+        return
+    for other, folder in finished.values():
+        source = folder / stages.FOLDER
+        if settings.pretrains(other) and stages.key(other) == stages.key(config) and (source / FILE).exists():
+            theirs = Pretrained.read(folder)
+            own, others = Finished(target / "networks"), Finished(source / "networks")
+            for name in theirs.seen:
+                own.save(name, read(others, name))
+            for one in (own, others):
+                one.close()
+            for name in ("metrics.jsonl", FILE):  # the latter last: with it the stage is done
+                files.write_text(target / name, files.read_text(source / name))
+            return
 
 
 def read(finished: Finished, run_id: str) -> dict:
