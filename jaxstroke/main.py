@@ -12,10 +12,12 @@ from absl import logging as absl_logging
 from etils import epath
 
 from jaxstroke import check, command_line, compilations, full_disk, hosts, restart, terminal
+from jaxstroke import config as settings
 from jaxstroke import workdir as work
 from jaxstroke.errors import InputError, Stopped
 
 TOGETHER = ("train", "evaluate")  # modes that several processes can share, on the cohort of training
+ENCODERS_ALONE = ("prepare", "train", "benchmark")  # modes of a config that pre-trains and learns no task
 LONGEST = 10_000  # characters of a message
 LONG_WORD = re.compile(r"(\S{200})\S{200,}")  # a damaged cell, file name or value
 logger = logging.getLogger("jaxstroke")
@@ -45,6 +47,11 @@ def run(argv: list[str]) -> int:
     check.check(config)
     if config.device.processes != 1 and (values.mode not in TOGETHER or values.cohort):
         raise InputError(f"--mode {values.mode} runs in one process: leave config.device.processes at 1")
+    if settings.pretrains_alone(config) and values.mode not in ENCODERS_ALONE:
+        raise InputError(
+            f"--mode {values.mode} needs a network that was trained on outcomes, and config.train.stages = ('pretrain',) makes encoders "
+            "alone: fine-tune from this workdir in another one, with --config.model.init_from"
+        )
     set_up_jax(config)
     from jaxstroke import models  # JAX is imported only where it is needed
 

@@ -11,10 +11,11 @@ import numpy as np
 from etils import epath
 
 from jaxstroke import compilations, config_json, models
+from jaxstroke import config as settings
 from jaxstroke import workdir as work
 from jaxstroke.benchmark import cost, feed, peaks, programs, synthetic, table, timing
 from jaxstroke.benchmark.source import Source
-from jaxstroke.training import mesh
+from jaxstroke.training import mesh, pretraining
 
 PACKAGES = ("jaxstroke", "jax", "jaxlib", "flax", "optax", "numpy")
 
@@ -61,8 +62,8 @@ def benchmark(config, workdir: epath.Path, name: str, with_profile: bool):
 
 
 def one_micro_batch(config):
-    """A copy of the config without accumulation."""
-    config = config_json.copied(config)
+    """A copy of the config without accumulation; of one that pre-trains and learns no task, that of its stage."""
+    config = pretraining.config_of(config) if settings.pretrains_alone(config) else config_json.copied(config)
     config.train.accumulation = 1
     return config
 

@@ -5,7 +5,9 @@ import itertools
 import jax
 import numpy as np
 
+from jaxstroke import config as settings
 from jaxstroke.benchmark.source import Source
+from jaxstroke.cohort import table
 from jaxstroke.feed import load, plan
 from jaxstroke.training import engine, modes, runs
 
@@ -19,7 +21,7 @@ def make(config, workdir, devices: jax.sharding.Mesh, rows: int) -> Source:
     """
     workdir.mkdir(parents=True, exist_ok=True)
     cohort, prepared = modes.read_and_prepare(config, workdir)
-    loaded = load.load(config, cohort, prepared)
+    loaded = load.load(config, table.everyone(cohort) if settings.pretrains_alone(config) else cohort, prepared)
     everyone = np.arange(len(loaded.units), dtype=np.int32)
     nobody = np.zeros(0, np.int32)
     feed = engine.make_feed(config, loaded.arrays, loaded.stored, devices)

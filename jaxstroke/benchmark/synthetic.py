@@ -43,8 +43,9 @@ def draw_batch(config, shape: tuple[int, int, int], key: jax.Array) -> dict[str,
     batch = {}
     for name in settings.image_names(config):
         image = config.images[name]
-        elements = () if image.kind == "volume" else image.shape[:1]
-        batch[f"images/{name}"] = jax.random.normal(next(keys), (*shape, *image.shape, image.channels))
+        views = 2 if settings.pretrains_alone(config) else 1
+        elements = () if image.kind == "volume" else (views * image.shape[0],)
+        batch[f"images/{name}"] = jax.random.normal(next(keys), (*shape, views * image.shape[0], *image.shape[1:], image.channels))
         batch[f"images_mask/{name}"] = jnp.ones((*shape, *elements))
     batch["clinical"], batch["clinical_mask"] = draw_clinical(schema(config), shape, next(keys), next(keys))
     for task, size in heads.sizes(config).items():

@@ -13,7 +13,7 @@ from jaxstroke import config as settings
 from jaxstroke import config_json
 from jaxstroke import workdir as work
 from jaxstroke.evaluation import files
-from jaxstroke.training import modes, stages
+from jaxstroke.training import modes, pretraining, stages
 from jaxstroke.training.checkpoint import Finished
 from jaxstroke.training.engine import finished_runs
 from jaxstroke.training.log import is_whole
@@ -73,7 +73,7 @@ def share_pretraining(config, workdir: epath.Path, finished: dict[str, tuple]):
         return
     for other, folder in finished.values():
         source = folder / stages.FOLDER
-        if settings.pretrains(other) and stages.key(other) == stages.key(config) and (source / FILE).exists():
+        if settings.pretrains(other) and pretraining.key(other) == pretraining.key(config) and (source / FILE).exists():
             theirs = Pretrained.read(folder)
             own, others = Finished(target / "networks"), Finished(source / "networks")
             for name in theirs.seen:

@@ -95,7 +95,10 @@ def overlap(facts: Facts) -> tuple[str, str]:
 
 def fitted_within(facts: Facts) -> Answer:
     question = "Was all preparation that learns from data fitted inside the folds?"
-    begun = section(facts, "model").get("init_from")
+    begun, pretraining = section(facts, "model").get("init_from"), section(facts, "pretrain")
+    stages = section(facts, "train").get("stages")
+    if pretraining.get("transductive") and (begun or (isinstance(stages, list) and "pretrain" in stages)):
+        return Answer(question, NO, "Encoders were pre-trained on images of test patients too (config.pretrain.transductive).")
     if begun:
         return Answer(question, UNCLEAR, f"Networks began from {begun}: whether their patients are among these, no file tells.")
     why = (

@@ -99,6 +99,26 @@ def censoring_words(run: dict, tasks: list[str], external: bool) -> str:
     )
 
 
+def pretraining_words(run: dict) -> str:
+    """On whom encoders were pre-trained without labels; empty where nobody was."""
+    config = run["config"]
+    begun, stages = run.get("init_from") or {}, config.get("train", {}).get("stages")
+    if "networks" in begun:
+        seen = "may have seen" if begun["transductive"] or config["pretrain"]["transductive"] else "has seen none of"
+        return f"Encoders come from another pre-training, {begun['file']}, which {seen} the patients on whom each fold's network is judged."
+    if isinstance(stages, str) or "pretrain" not in (stages or ()):
+        return ""
+    own = config["pretrain"]
+    images = ", ".join(own["images"] or config.get("images", {}))
+    how = f"Encoders of {images} were pre-trained without labels (SimCLR, {own['epochs']} epochs, batches of {own['batch_size']})"
+    if own["transductive"]:
+        return (
+            f"{how} on all patients, those of the validation and test parts among them (transductive): networks knew the images of the "
+            "patients on whom they are judged, though not their outcomes, which new patients cannot offer them."
+        )
+    return f"{how} on each fold's training patients and on those without outcome; nobody of a validation or test part was among them."
+
+
 def size_words(content: dict, task: str) -> str:
     numbers = lead(content, task)
     counted = "" if numbers["events"] is None else f", {numbers['events']} with the outcome"

@@ -66,12 +66,13 @@ def layer(config, found: dict[str, tuple[int, ...]], image: str) -> str:
     return wide[-1] if wide else convolutions[0]
 
 
-def rows(config, units) -> list[int]:
-    """Rows of the units of `explain.patients`, by the table's ids; without any the first `explain.most`."""
+def rows(config, units, tested: set[int] | None = None) -> list[int]:
+    """Rows of the units of `explain.patients`, by the table's ids; without any the first `explain.most`. tested: only these rows."""
     wanted = tuple(str(one) for one in config.explain.patients)
     known = {unit.patient for unit in units}
     for one in wanted:
         if one not in known:
             raise InputError(f"config.explain.patients: '{one}' is not in the cohort.{nearest(one, sorted(known))}")
-    chosen = [row for row, unit in enumerate(units) if unit.patient in wanted] if wanted else list(range(len(units)))
+    asked = [row for row in range(len(units)) if tested is None or row in tested]
+    chosen = [row for row in asked if units[row].patient in wanted] if wanted else asked
     return chosen if wanted else chosen[: config.explain.most]

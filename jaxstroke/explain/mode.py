@@ -96,7 +96,7 @@ def trained(config, workdir: epath.Path) -> Asked:
     modes.check_trained(workdir, ready.todo)
     outers = [run for run in ready.todo if run.inner is None]
     tested = {row for run in outers for row in run.held}
-    rows = [row for row in choice.rows(config, ready.loaded.units) if row in tested]
+    rows = choice.rows(config, ready.loaded.units, tested)
     if not rows:
         raise InputError("config.explain.patients: none of them was a test patient of a fold, so every network has seen them")
     networks = {row: [run.id for run in outers if row in run.held] for row in rows}

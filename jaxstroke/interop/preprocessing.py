@@ -16,6 +16,7 @@ from jaxstroke.preprocess import clinical
 
 RULES = {  # of `model.fusion`; c is the clinical value over its upper one, clipped
     "none": "the network's own output",
+    "concat": "features of the images and of the clinical columns go into one layer of the network",
     "mean": "mean of the probabilities of the images that are there; the training patients' share where none is",
     "poe": "product of experts: c p / (c p + (1 - c)(1 - p)), p as by mean",
     "scalar": "c p, p as by mean: a score that ranks, no probability",

@@ -74,7 +74,7 @@ def make_ready(
     if settings.pretrains(config) and pretrain is not None:
         if hosts.first():
             work.write(workdir, config, [str(device) for device in jax.devices()], hashes)
-        begin = pretrain(cohort, prepared, folds)
+        begin = pretrain(begin, cohort, prepared, folds)
     loaded = load.load(config, cohort, prepared)
     todo = [runs.with_fewer_labels(run, config, loaded.arrays) for run in runs.make_runs(config, folds, loaded.index)]
     begin = begin and begin.choose(todo, loaded.units, config.pretrain.transductive)
@@ -124,7 +124,7 @@ def train(config, workdir: epath.Path, stop, begin: Begin | None = None):
     """Train every run, then judge and report. The same command again resumes; SIGTERM saves and exits 0. begin: what runs begin from."""
     began = time.monotonic()
     if settings.pretrains_alone(config):
-        pretrain_only(config, workdir, stop)
+        pretrain_only(config, workdir, stop, begin)
         return
     ready = make_ready(config, workdir, begin, pretrain=functools.partial(stages.pretrain, config, workdir, stop))
     train_networks(config, workdir, ready, stop)
@@ -132,13 +132,13 @@ def train(config, workdir: epath.Path, stop, begin: Begin | None = None):
     logger.info("done in %.0f s", time.monotonic() - began)
 
 
-def pretrain_only(config, workdir: epath.Path, stop):
+def pretrain_only(config, workdir: epath.Path, stop, begin: Begin | None):
     """Encoders from images alone, for runs that name this workdir in `config.model.init_from`."""
-    cohort, prepared, folds, hashes = hosts.in_turn(lambda: on_disk(config, workdir))
+    cohort, prepared, folds, hashes = hosts.in_turn(lambda: on_disk(config, workdir, begin))
     hosts.check_same(hashes)
     if hosts.first():
         work.write(workdir, config, [str(device) for device in jax.devices()], hashes)
-    done = stages.pretrain(config, workdir, stop, cohort, prepared, folds)
+    done = stages.pretrain(config, workdir, stop, begin, cohort, prepared, folds)
     print(f"{len(done.seen)} pre-trained: {done.folder}; begin from it with --config.model.init_from={workdir}")
 
 

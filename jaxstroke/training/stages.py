@@ -10,46 +10,20 @@ import numpy as np
 from etils import epath
 
 from jaxstroke import config as settings
-from jaxstroke import config_json, hosts
+from jaxstroke import hosts
 from jaxstroke import workdir as work
 from jaxstroke.cohort.dealing import deal
 from jaxstroke.cohort.splits import by_patient
 from jaxstroke.cohort.table import Cohort, everyone
+from jaxstroke.errors import InputError
 from jaxstroke.feed import load
 from jaxstroke.training import engine as engines
-from jaxstroke.training import loop, runs
+from jaxstroke.training import loop, pretraining, runs
+from jaxstroke.training.begin import Begin
 from jaxstroke.training.pretrained import FILE, Pretrained, leaves
 
 logger = logging.getLogger("jaxstroke")
 FOLDER = "pretrain"
-OF_OPTIMIZER = ("name", "learning_rate", "weight_decay", "warmup")
-OF_TRAIN = ("batch_size", "epochs")
-# What an encoder's pre-training hangs on, of the whole config; and of `model`.
-SECTIONS = ("images", "pretrain")
-OF_MODEL = ("encoder", "norm", "widths", "dropout", "pool", "drop_path", "standardise")
-
-
-def config_of(config):
-    """The stage's config: the loop reads what it always reads, from `pretrain`."""
-    stage = config_json.copied(config)
-    with stage.unlocked():
-        stage.model.update({"name": "retina_simclr", "images": config.pretrain.images or tuple(config.images), "fusion": "none"})
-        stage.train.update({name: config.pretrain[name] for name in OF_TRAIN})
-        stage.train.update({"accumulation": 1, "watch": "last", "imbalance": "none", "buckets": ()})
-        stage.optimizer.update({name: config.pretrain[name] for name in OF_OPTIMIZER})
-        stage.optimizer.update({"schedule": "cosine", "encoder_rate": 1.0, "layer_decay": 1.0})
-        stage.evaluate.update({"batch_size": config.pretrain.batch_size, "primary": ""})
-        stage.loss = type(stage.loss)()
-        with stage.train.ignore_type():
-            stage.train.stages = (FOLDER,)
-    return stage
-
-
-def key(config) -> str:
-    """A digest of what the pre-trained encoders hang on, but for the patients."""
-    values = config_json.to_json(config)
-    model = {name: values["model"][name] for name in OF_MODEL}
-    return work.digest({name: values[name] for name in SECTIONS} | {"model": model, "seed": values["train"]["seeds"][0]})
 
 
 def runs_of(config, folds, units) -> list[runs.Run]:
@@ -81,27 +55,36 @@ def run(repeat: int, fold: int, seed: int, train, val) -> runs.Run:
     return runs.Run(repeat, fold, None, seed, np.array(train, np.int32), np.array(val, np.int32), np.zeros(0, np.int32))
 
 
-def pretrain(config, workdir: epath.Path, stop, cohort: Cohort, prepared, folds) -> Pretrained:
-    """Pre-train what is not there yet; where the runs begin from then. cohort, prepared, folds: of `modes.on_disk`."""
-    stage, folder = config_of(config), workdir / FOLDER
+def pretrain(config, workdir: epath.Path, stop, begin: Begin | None, cohort: Cohort, prepared, folds) -> Pretrained:
+    """Pre-train what is not there yet; where the runs begin from then. cohort, prepared, folds: of `modes.on_disk`.
+
+    begin: what the encoders begin from themselves. InputError where those are another pre-training's.
+    """
+    if isinstance(begin, Pretrained):
+        raise InputError(
+            f"config.model.init_from = {begin.source} holds encoders that are pre-trained already: take 'pretrain' out of "
+            "config.train.stages, or leave init_from empty"
+        )
+    stage, folder = pretraining.config_of(config), workdir / FOLDER
     loaded = load.load(stage, everyone(cohort), prepared)
     todo = runs_of(config, folds, loaded.units)
     if hosts.decided(hosts.first() and any(not (folder / "networks" / one.id).exists() for one in todo)):
-        learn(config, stage, folder, loaded, todo, stop)
+        learn(config, stage, folder, loaded, todo, stop, begin)
     return Pretrained.read(workdir)
 
 
-def learn(config, stage, folder: epath.Path, loaded: load.Loaded, todo: list[runs.Run], stop):
+def learn(config, stage, folder: epath.Path, loaded: load.Loaded, todo: list[runs.Run], stop, begin: Begin | None):
     """Train the encoders of every run of `todo`."""
     numbers = {one.id: runs.fitted(one, loaded.schema, loaded.arrays, stage) for one in todo}
-    engine = engines.build(stage, loaded.arrays, numbers[todo[0].id], loaded.stored)
+    engine = engines.build(stage, loaded.arrays, numbers[todo[0].id], loaded.stored, begin)
     images = settings.image_names(stage)
     if hosts.first():
         folder.mkdir(parents=True, exist_ok=True)
         seen = {one.id: sorted({loaded.units[row].patient for row in one.train}) for one in todo}
         variables = engine.abstract_variables()
         work.write_json(folder / FILE, {
-            "key": key(config), "images": list(images), "transductive": config.pretrain.transductive, "epochs": config.pretrain.epochs,
+            "key": pretraining.key(config), "images": list(images), "transductive": config.pretrain.transductive,
+            "epochs": config.pretrain.epochs,
             "tensors": leaves({"params": variables["params"], "batch_stats": variables["stats"]}),
             "rows": {one.id: len(one.train) for one in todo}, "patients": seen,
         })  # fmt: skip
