@@ -53,3 +53,8 @@ def ich_file():
 @pytest.fixture(scope="session")
 def sequence_file():
     return config_module("ct_conv_lstm")
+
+
+@pytest.fixture(scope="session")
+def retina_file():
+    return config_module("retina_simclr")
