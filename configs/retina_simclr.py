@@ -39,11 +39,12 @@ def get_config(variant: str = "own") -> ConfigDict:
     return config.lock()
 
 
-def picture(column: str, size: int, count: int = 1) -> ConfigDict:
+def picture(column: str, size: int, count: int = 1, channels: int = 1) -> ConfigDict:
     """Up to `count` pictures a row, letterboxed to `size` pixels an axis."""
     return settings.image(
-        column, shape=(count, size, size), sampling="picture", normalise="photograph", register=False, brain_mask="none", dtype="uint8"
-    )
+        column, shape=(count, size, size), channels=channels, sampling="picture", normalise="photograph", register=False,
+        brain_mask="none", dtype="uint8",
+    )  # fmt: skip
 
 
 def stages(config, names: tuple[str, ...]):
@@ -119,10 +120,11 @@ def soop_views(config):
     config.cohort.complete = ("views", "age", "nihss")
     config.clinical.numeric, config.clinical.categorical = ("age", "nihss"), ConfigDict()
     small(config)
-    config.images = ConfigDict({"views": picture("views", 64, count=3)})
+    config.images = ConfigDict({"views": picture("views", 64, count=3, channels=3)})
     config.loss, config.evaluate.primary = ConfigDict({"poor": {"kind": "binary", "weight": 1.0}}), "poor"
     config.evaluate.per = "study"
     config.model.fusion, config.model.hidden, config.optimizer.encoder_rate = "none", 0, 0.0
+    config.pretrain.update({"batch_size": 64, "epochs": 40})  # some 260 patients a fold: four updates an epoch
     whole = {"optimizer.encoder_rate": 1.0, "model.hidden": 64}
     random = {"train.stages": FINETUNE}
     config.variants = settings.variants({"probe": {}, "probe_random": random, "whole": whole, "whole_random": whole | random})

@@ -47,6 +47,11 @@ def xavier(features: int) -> tuple:
     return nn.initializers.xavier_uniform(), nn.initializers.zeros
 
 
+def zeros(features: int) -> tuple:
+    """Both 0, so that a regression begins at nobody's odds rather than at chance's."""
+    return nn.initializers.zeros, nn.initializers.zeros
+
+
 def within(bound: float):
     """An initialiser: uniform in +-bound."""
 
@@ -59,4 +64,4 @@ def within(bound: float):
 # `b ... k` logits to probabilities, and back, where a network merges those of its modules itself.
 PROBABILITY = {"binary": nn.sigmoid, "ordinal": nn.sigmoid, "classes": nn.softmax}
 LOGIT = {"binary": fusion.logit, "ordinal": fusion.logit, "classes": fusion.logarithm}
-INITIAL = {"lecun": lecun, "pytorch": pytorch, "xavier": xavier}
+INITIAL = {"lecun": lecun, "pytorch": pytorch, "xavier": xavier, "zeros": zeros}
