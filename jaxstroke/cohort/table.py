@@ -108,6 +108,8 @@ def read_cohort(config, workdir, labelled: bool = True) -> Cohort:
     for text, count in notes:
         logging.warning("%s: %d rows", text, count)
     used = tuple(unit for unit, kept in zip(units, keep, strict=True) if kept)
+    if labelled and config.evaluate.per == "patient":
+        _check_one_class(config, used, str(source))
     digest = _digest(used, [paths for paths, kept in zip(written, keep, strict=True) if kept])
     return Cohort(used, tuple(flow), str(source), digest, notes)
 
@@ -164,6 +166,19 @@ def _classes_without_patients(config, units: list[Unit]) -> tuple[tuple[str, int
             names = outcomes.columns_of(config, task)
             found += [(f"{task} = {name}, used", 0) for place, name in enumerate(names) if place not in seen]
     return tuple(found)
+
+
+def _check_one_class(config, units: tuple[Unit, ...], source: str):
+    """Rows of a patient that are scored as one are of one class: of several there is no highest, as there is of levels."""
+    for task, (column, rule, _) in config.cohort.outcomes.items():
+        seen: dict[str, float] = {}
+        for unit in units if outcomes.of_rule(rule) == "classes" else ():
+            label = unit.labels[task]
+            if label is not None and seen.setdefault(unit.patient, label) != label:
+                raise InputError(
+                    f"table {source}: patient '{unit.patient}' has rows of two classes in column '{column}', but config.evaluate.per = "
+                    "'patient' scores the rows of a patient as one: correct the cells, or set config.evaluate.per = 'study'."
+                )
 
 
 def _digest(units: tuple[Unit, ...], paths: list[dict]) -> str:

@@ -11,14 +11,15 @@ from jaxstroke.evaluation.wording import few, lead, p_words, share, show, span
 LONG = 30  # rows of a table that are shown at once
 
 
-def flow(cohort: dict, content: dict, task: str) -> dict:
+def flow(cohort: dict, content: dict, task: str, by_patient: bool = False) -> dict:
     """{"steps": [(text, n, left out)], "ends": [(text, n)], "notes": [(text, n)]}: from the table to those with and without the outcome,
     or of each class.
 
-    notes: what is missing in rows of the table for a reason, in words.
+    notes: what is missing in rows of the table for a reason, in words. by_patient: the rows of a patient were scored as one.
     """
     steps = [(text, abs(n), n < 0) for text, n in cohort.get("flow", [])]
     numbers = lead(content, task)
+    steps += [("patients with a known outcome, their rows as one", numbers["n"], False)] if steps and by_patient else []
     events = numbers["events"]
     ends = [] if events is None else [("with the outcome", events), ("without it", numbers["n"] - events)]
     ends += [(name, one["events"]) for name, one in numbers.get("auc_classes", {}).items()]

@@ -5,7 +5,18 @@ claimed that the files of a workdir do not hold: an empty answer is a blank.
 """
 
 from jaxstroke.evaluation import by_kind
-from jaxstroke.evaluation.wording import censoring_words, kind_of, lead, main_model, model_name, outcome_words, show, size_words, span
+from jaxstroke.evaluation.wording import (
+    censoring_words,
+    kind_of,
+    lead,
+    main_model,
+    model_name,
+    outcome_words,
+    row_words,
+    show,
+    size_words,
+    span,
+)
 
 SECTIONS = (
     ("Title and abstract", (
@@ -104,7 +115,8 @@ def answers(content: dict, run: dict, cohort: dict, task: str) -> dict[str, str]
     if content["split"] == "external":
         found |= of_evaluation(found)
     outcome, lost = outcome_words(run, task), censoring_words(run, [task], content["split"] == "external")
-    return found | ({"8a": f"{task}: {outcome}, a rule on the table's column. {lost}".strip()} if outcome else {})
+    told = " ".join(text for text in (f"{task}: {outcome}, a rule on the table's column.", row_words(run, [task], cohort), lost) if text)
+    return found | ({"8a": told} if outcome else {})
 
 
 def of_study(content: dict, cohort: dict, task: str) -> dict[str, str]:

@@ -145,8 +145,13 @@ def volume_of(config, unit, image: str, record: dict, batch: dict, shown: dict[s
 
 
 def heads_of(config, asked, unit) -> list[page.Head]:
-    """The network's probabilities of every task, with the range over the networks that were asked."""
-    frame, found = asked.scored[asked.scored["unit_id"] == unit.unit], []
+    """The network's probabilities of every task, with the range over the networks that were asked.
+
+    Where a patient's rows are scored as one (`evaluate.per`), those of a patient of the training cohort are of all its rows.
+    """
+    scored, found = asked.scored, []
+    frame = scored[scored["unit_id"] == unit.unit]
+    frame = scored[scored["patient_id"] == unit.patient] if frame.empty else frame
     for task in settings.task_names(config):
         for level, rows in frame[frame["task"] == task].groupby("class", sort=True, dropna=False):
             values = rows["probability"].to_numpy()

@@ -27,6 +27,12 @@ MISSING = {  # by what the networks read
     "clinical": "A clinical value that is missing has 0 (any finite number) and a mask of 0, in all columns of a categorical one; inside, "
     "each network puts the median of its own training patients, or no level, in its place, and reads a missing flag beside each column.",
 }
+ROWS = (  # where `evaluate.per` is patient
+    "Outputs are of rows of the table, but thresholds and the reported performance are of patients: of a patient with several rows average "
+    "log(p / (1 - p)) of `probability` over the rows, and likewise of `recalibrated` (of classes average log p, then divide by their sum; "
+    "a score that is no probability is averaged itself). --mode predict averages each network by itself before the mean over the networks: "
+    "of several rows the numbers differ a little, of one they are the same."
+)
 KNOWS = "Scaling, imputation, fusion and recalibration are inside the artefact: clinical values go in as they are in the table."
 
 
@@ -44,6 +50,7 @@ def describe(config, schema, kept: dict, read: dict, hashes: dict[str, str]) -> 
         "cells_that_mean_missing": list(config.cohort.missing),
         "missing": " ".join(words for kind, words in MISSING.items() if any(name.split("/")[0] == kind for name in read)),
         "fitted": KNOWS,
+        "rows": ROWS if config.evaluate.per == "patient" else "",
         "fusion": fused(config, schema),
         "tasks": {task: label(config, task) for task in settings.task_names(config)},
         "thresholds": thresholds(kept),

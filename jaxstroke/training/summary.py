@@ -3,6 +3,8 @@
 Neither holds a clinical value of a patient: a number is written as the group it falls into.
 """
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 from etils import epath
@@ -23,7 +25,7 @@ def write(config, cohort: Cohort, loaded, inputs: dict, workdir: epath.Path):
     work.write_json(workdir / "cohort.json", summary(config, cohort, loaded) | {"inputs": inputs})
     temporary = workdir / ".subgroups.csv.partial"
     with temporary.open("w") as file:
-        subgroups(config, loaded.units).to_csv(file, index=False, lineterminator="\n")
+        subgroups(config, rows_scored(config, loaded.units)).to_csv(file, index=False, lineterminator="\n")
     temporary.replace(workdir / "subgroups.csv")
 
 
@@ -103,6 +105,14 @@ def levels_of(values: list, known: np.ndarray, groups: dict[str, np.ndarray]) ->
         "levels": {name: {group: int((rows & chosen).sum()) for group, chosen in groups.items()} for name, rows in kept.items()},
         "known": {group: int((known & chosen).sum()) for group, chosen in groups.items()},
     }
+
+
+def rows_scored(config, units: tuple[Unit, ...]) -> tuple[Unit, ...]:
+    """The units by whose columns the report scores apart: all, or each patient's first one, under the patient's id (`evaluate.per`)."""
+    if config.evaluate.per == "study":
+        return units
+    first = {unit.patient: unit for unit in reversed(units)}
+    return tuple(dataclasses.replace(unit, unit=unit.patient) for unit in units if first[unit.patient] is unit)
 
 
 def subgroups(config, units: tuple[Unit, ...]) -> pd.DataFrame:
