@@ -165,14 +165,17 @@ def of_cohort(config: dict) -> dict[str, str]:
 
 def of_predictors(config: dict) -> dict[str, str]:
     clinical, model = config["clinical"], config.get("model", {})
-    columns = model.get("clinical") or [*clinical.get("numeric", []), *clinical.get("categorical", {})]
+    codes = clinical.get("codes", {})
+    columns = model.get("clinical") or [*clinical.get("numeric", []), *clinical.get("categorical", {}), *codes]
+    grouped = [f"codes of {name} become indicators of ICD-10 {kind}" for name, kind in codes.items() if name in columns]
     names = [*(f"image {name}" for name in model.get("images") or config.get("images", {})), *columns]
     return {
         "9a": "Those listed in the config before the run; none is selected by the outcome.",
         "9b": f"{', '.join(names)}." if names else "",
         "11": "Missing images are masked; missing numbers are replaced by the training patients' median and flagged, missing levels "
         "flagged. Counts are in the section on missing values.",
-        "12b": "Numbers are standardised by the training patients' mean and deviation, levels are indicators; nothing is cut into groups.",
+        "12b": "Numbers are standardised by the training patients' mean and deviation, levels are indicators; "
+        f"{', '.join(grouped) or 'nothing is cut into groups'}.",
         "27a": "Missing input is masked and flagged in the predictions; a file that cannot be read is reported with the reason.",
     }
 

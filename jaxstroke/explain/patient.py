@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxstroke import config as settings
 from jaxstroke import outcomes
+from jaxstroke.cohort import icd10
 from jaxstroke.cohort.dicom import Rules
 from jaxstroke.cohort.readers import ReadError, read_image
 from jaxstroke.config_images import are_pictures
@@ -187,6 +188,7 @@ def contributions_of(config, asked, tools, networks, batch, unit) -> list[page.C
         starts = [*schema.first, len(added)]
         for name, first, behind in zip(schema.variables, starts, starts[1:], strict=False):
             value = unit.clinical.get(name) if known[first] else None
-            compared = round(float(medians[first]), 4) if behind - first == 1 else None
+            value = value if not isinstance(value, tuple) else "|".join(value) or icd10.NOTHING[0]
+            compared = round(float(medians[first]), 4) if name in schema.numeric else None
             found.append(page.Contribution(head, name, value, compared, float(added[first:behind].sum())))
     return sorted(found, key=lambda one: (one.head, -abs(one.log_odds)))
