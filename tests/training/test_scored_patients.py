@@ -1,6 +1,7 @@
 """`evaluate.per` = patient, from a table of eyes to the report, new patients, an external validation and the export."""
 
 import json
+import types
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from jaxstroke import config as settings
 from jaxstroke.cohort import table
 from jaxstroke.errors import InputError
 from jaxstroke.evaluation import by_patient, calibration, predictions
+from jaxstroke.explain import patient as explained
 from jaxstroke.interop import export
 from jaxstroke.training import external, modes, predict
 
@@ -147,6 +149,15 @@ def test_the_export_says_that_it_scores_rows(workdirs, eye_config):
     assert "average log(p / (1 - p))" in described["rows"]
     card = (workdirs["patient"] / "export" / "model_card.md").read_text()
     assert described["rows"] in card and "Each patient is scored once" in card
+
+
+def test_an_explained_row_has_its_own_probability_or_that_of_its_patient(workdirs, eye_config):
+    unit = types.SimpleNamespace(unit="p1/left", patient="p1")
+    for folder, name in ((workdirs["study"], "p1/left"), (workdirs["patient"], "p1")):
+        frame = read(folder)
+        scored = frame[(frame["split"] == "test") & (frame["model"] == "network")]
+        (head,) = explained.heads_of(eye_config, types.SimpleNamespace(scored=scored), unit)
+        assert head.probability == scored.set_index("unit_id")["probability"][name]
 
 
 def test_classes_must_agree_where_rows_are_one(eye_config, tmp_path):
