@@ -81,7 +81,7 @@ def check_names(config):
     for name in config.model.images:
         if name not in config.images:
             raise InputError(f"config.model.images: '{name}' is not in config.images.{nearest(name, config.images)}")
-    columns = (*config.clinical.numeric, *config.clinical.categorical)
+    columns = settings.clinical_columns(config)
     for name in config.model.clinical:
         if name not in columns:
             raise InputError(f"config.model.clinical: '{name}' is not in config.clinical.{nearest(name, columns)}")
@@ -101,7 +101,13 @@ def check_names(config):
 
 
 def check_subgroups(config):
-    """Bounds are of columns with numbers that make subgroups, and rise."""
+    """Subgroups are of columns with a value a patient; bounds are of those with numbers, and rise."""
+    for name in settings.subgroup_names(config):
+        if name in config.clinical.codes:
+            raise InputError(
+                f"config.evaluate.subgroups: '{name}' holds several diagnosis codes a patient, which make no groups of patients: "
+                "add a column to the table that says yes or no to the diagnosis, and name that one"
+            )
     for name, cuts in config.evaluate.subgroup_bounds.items():
         known = (*settings.subgroup_names(config), *config.clinical.numeric)
         if name not in known:

@@ -198,10 +198,14 @@ def staged(config) -> bool:
     return not isinstance(config.train.stages, str)
 
 
+def clinical_columns(config) -> tuple[str, ...]:
+    """Every clinical column of the config, in the order of the schema: numbers, levels, diagnosis codes."""
+    return (*config.clinical.numeric, *config.clinical.categorical, *config.clinical.codes)
+
+
 def clinical_names(config) -> tuple[str, ...]:
     """The clinical columns the network sees, numeric ones first: the order of the schema, whatever the order in `model.clinical`."""
-    known = (*config.clinical.numeric, *config.clinical.categorical)
-    return tuple(name for name in known if not config.model.clinical or name in config.model.clinical)
+    return tuple(name for name in clinical_columns(config) if not config.model.clinical or name in config.model.clinical)
 
 
 def prepared_names(config) -> tuple[str, ...]:

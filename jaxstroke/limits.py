@@ -48,6 +48,7 @@ OPEN = (
     "cohort.outcomes", "cohort.ranges", "images", "clinical.categorical", "clinical.codes", "loss", "model.fusion_upper",
     "train.augment.skip", "evaluate.subgroup_bounds", "variants",
 )  # fmt: skip
+CODES = ("chapters", "blocks")  # of cohort.icd10.GROUPS: what diagnosis codes are grouped into
 IMAGE_TUPLES = {"shape": (int, (1, 32768), 3, 3), "spacing": (float, (0, 1000), 3, 3), "window": (float, (-1e15, 1e15), 2, 2)}
 SHARES = (  # those that give 0 to 1
     "window", "window_erased", "ct_windows", "scale", "percentile", "mask", "mask_log", "photograph", "photograph_unpainted",

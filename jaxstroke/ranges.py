@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from jaxstroke import config as settings
 from jaxstroke.config_images import are_pictures
 from jaxstroke.errors import InputError, nearest
-from jaxstroke.limits import BELOW_ONE, EITHER, IMAGE_CHOICES, IMAGE_TUPLES, OPEN, PATHS, PICTURES, RANGES, TINY, TUPLES, WINDOWED
+from jaxstroke.limits import BELOW_ONE, CODES, EITHER, IMAGE_CHOICES, IMAGE_TUPLES, OPEN, PATHS, PICTURES, RANGES, TINY, TUPLES, WINDOWED
 
 LONGEST_PATH, LONGEST_NAME = 4096, 255
 MOST_VALUES = 2**26  # of an image as it is stored: 512 x 512 x 256
@@ -142,6 +142,9 @@ def check_open(config):
             raise InputError(f"config.cohort.outcomes.{task} = {shown(outcome)} must be (column, rule, value), for example ('mrs', '>', 2)")
     for name, levels in config.clinical.categorical.items():
         check_type(f"config.clinical.categorical.{name}", tuple(levels) if isinstance(levels, list) else levels, tuple)
+    for name, kind in config.clinical.codes.items():
+        if kind not in CODES:
+            raise InputError(f"config.clinical.codes.{name} = {shown(kind)} is unknown.{nearest(kind, CODES)}")
     for name, limits in config.cohort.ranges.items():
         check_tuple(f"config.cohort.ranges.{name}", limits, float, (-1e300, 1e300), 2, 2)
     for name, cuts in config.evaluate.subgroup_bounds.items():

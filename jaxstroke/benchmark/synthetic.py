@@ -10,6 +10,7 @@ import numpy as np
 from jaxstroke import config as settings
 from jaxstroke import outcomes
 from jaxstroke.benchmark.source import Source
+from jaxstroke.cohort import icd10
 from jaxstroke.models import heads
 from jaxstroke.preprocess import clinical
 from jaxstroke.training import runs, step
@@ -30,11 +31,9 @@ def make(config, workdir, devices: jax.sharding.Mesh, rows: int) -> Source:
 
 def schema(config) -> clinical.Schema:
     """The clinical columns that the network sees."""
-    units = [types.SimpleNamespace(clinical=dict.fromkeys(config.clinical.categorical, level)) for level in INVENTED]
-    whole, seen = clinical.schema(config, units), settings.clinical_names(config)
-    return clinical.Schema(
-        tuple(name for name in whole.numeric if name in seen), tuple(item for item in whole.categorical if item[0] in seen)
-    )
+    codes = {name: icd10.GROUPS[kind] for name, kind in config.clinical.codes.items()}  # all there are: no table says which occur
+    units = [types.SimpleNamespace(clinical=dict.fromkeys(config.clinical.categorical, level) | codes) for level in INVENTED]
+    return clinical.seen(clinical.schema(config, units), settings.clinical_names(config))
 
 
 def draw_batch(config, shape: tuple[int, int, int], key: jax.Array) -> dict[str, jax.Array]:

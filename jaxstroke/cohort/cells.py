@@ -8,7 +8,7 @@ import re
 from etils import epath
 
 from jaxstroke import outcomes
-from jaxstroke.cohort import follow_up, labels, npz
+from jaxstroke.cohort import follow_up, icd10, labels, npz
 from jaxstroke.cohort.columns import Layout
 from jaxstroke.cohort.files import JOINED, PICTURES, SLICES, VOLUMES, entries, is_folder
 from jaxstroke.errors import InputError
@@ -46,9 +46,10 @@ def parse(layout: Layout, rows: list[dict[str, str]]) -> list[dict]:
 
 def _parse_row(layout: Layout, row: dict[str, str], kinds: dict[str, type | None]) -> dict:
     patient = row[layout.id]
-    clinical: dict[str, float | str | None] = {name: _ranged(layout, row, name) for name in layout.numeric}
+    clinical: dict[str, float | str | tuple[str, ...] | None] = {name: _ranged(layout, row, name) for name in layout.numeric}
     for name in layout.categorical:
         clinical[name] = None if row[name] in layout.missing else row[name]
+    clinical |= {name: _coded(layout, row, name, kind) for name, kind in layout.codes.items()}
     group = row[layout.group] if layout.group else ""
     text = row[layout.text] if layout.text else ""
     told = {task: _followed(layout, row, task, kind) for task, kind in kinds.items()}
@@ -74,6 +75,17 @@ def _told(layout: Layout, row: dict[str, str], column: str) -> float | str | Non
     if column in layout.cut:
         return _ranged(layout, row, column)
     return None if row[column] in layout.missing else row[column]
+
+
+def _coded(layout: Layout, row: dict[str, str], column: str, kind: str) -> tuple[str, ...] | None:
+    """The groups of a cell's diagnosis codes. One that cannot be read is a typing error: it is passed over and told, and the patient
+    stays."""
+    if row[column] in layout.missing:
+        return None
+    groups, unread = icd10.read(row[column], kind)
+    if unread:
+        layout.unread_codes.setdefault(column, []).append(row[layout.id])
+    return groups
 
 
 def _number(layout: Layout, row: dict[str, str], column: str) -> float | None:

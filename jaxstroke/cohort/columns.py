@@ -17,6 +17,7 @@ class Layout:
     unread    images and clinical columns that the network does not see and the table does not have: missing in every unit
     labelled  False: an outcome that cannot be read is missing, and stops nobody
     subgroups columns by which the report scores patients apart; none in a table to be predicted
+    codes     column of diagnosis codes -> chapters | blocks
     cut       those among them that are cut as numbers without being clinical columns
     outside   counts the values that are out of range, while the rows are parsed
     """
@@ -30,6 +31,7 @@ class Layout:
     paths: dict[str, str]
     numeric: tuple[str, ...]
     categorical: tuple[str, ...]
+    codes: dict[str, str]
     tasks: tuple[str, ...]
     outcomes: dict[str, tuple[str, str, object]]
     columns: tuple[str, ...]
@@ -41,6 +43,7 @@ class Layout:
     subgroups: tuple[str, ...]
     cut: tuple[str, ...]
     outside: dict[str, int] = field(default_factory=dict)
+    unread_codes: dict[str, list[str]] = field(default_factory=dict)
 
 
 def layout(config, known, source: str, labelled: bool, decimal_comma: bool) -> Layout:
@@ -68,22 +71,22 @@ def layout(config, known, source: str, labelled: bool, decimal_comma: bool) -> L
             raise InputError(f"table {source} has no column '{column}', which {key} names.{nearest(column, known)}{cure}")
     check_names(config, outcomes, scored)
     without = [name for name in known if attainable and name.startswith(f"{attainable}_without_")]
-    numeric, categorical = tuple(config.clinical.numeric), tuple(config.clinical.categorical)
+    numeric, categorical, codes = tuple(config.clinical.numeric), tuple(config.clinical.categorical), dict(config.clinical.codes)
     apart = subgroup_columns(config, known, source) if labelled else ()
     return Layout(
         source, cohort.id, cohort.study, cohort.group if cohort.group in known else "", cohort.text,
-        config.split.column if config.split.column in known else "", images, numeric, categorical,
+        config.split.column if config.split.column in known else "", images, numeric, categorical, codes,
         tuple(outcomes), {task: outcome for task, outcome in outcomes.items() if set(labels.columns_of(outcome)) <= set(known)},
         tuple(name for name in dict.fromkeys((*scored, *without)) if name in known), frozenset({"", *cohort.missing}),
         {name: tuple(limits) for name, limits in cohort.ranges.items()}, decimal_comma,
-        frozenset(column for column in (*images.values(), *numeric, *categorical) if column not in known), labelled,
+        frozenset(column for column in (*images.values(), *numeric, *categorical, *codes) if column not in known), labelled,
         apart, tuple(name for name in apart if name in config.evaluate.subgroup_bounds and name not in (*numeric, *categorical)),
     )  # fmt: skip
 
 
 def subgroup_columns(config, known: list[str], source: str) -> tuple[str, ...]:
     """The columns by which the report scores patients apart: clinical ones, which may be absent unseen, others of the table, the centre."""
-    clinical = (*config.clinical.numeric, *config.clinical.categorical)
+    clinical = settings.clinical_columns(config)
     for name in config.evaluate.subgroups:
         if name not in known and name not in clinical:
             raise InputError(
@@ -118,23 +121,30 @@ def image_needs(config, images: dict[str, str], labelled: bool) -> dict[str, str
 def clinical_needs(config) -> dict[str, str]:
     """Config key and column of the clinical columns that are used."""
     needed = {}
-    for kind in ("numeric", "categorical"):
+    for kind in ("numeric", "categorical", "codes"):
         for name in config.clinical[kind]:
             if not config.model.clinical or name in config.model.clinical:
                 needed[f"config.clinical.{kind} ({name})"] = name
     return needed
 
 
+def check_one_kind(config):
+    """A clinical column is of one kind."""
+    kinds = ("numeric", "categorical", "codes")
+    for name in settings.clinical_columns(config):
+        several = [kind for kind in kinds if name in config.clinical[kind]]
+        if len(several) > 1:
+            raise InputError(f"clinical column '{name}' is listed as {' and as '.join(several)}: keep one.")
+
+
 def check_names(config, outcomes, scored):
     """`cohort.complete` may name only what is read; ranges are pairs; no clinical column is of two kinds, or of a time after a start."""
-    clinical = (*config.clinical.numeric, *config.clinical.categorical)
+    clinical = settings.clinical_columns(config)
     read = {*config.images, *clinical, *(outcome[0] for outcome in outcomes.values()), *scored}
     for name in config.cohort.complete:
         if name not in read:
             raise InputError(f"config.cohort.complete names '{name}', which is no image, clinical column or outcome.{nearest(name, read)}")
-    for name in config.clinical.numeric:
-        if name in config.clinical.categorical:
-            raise InputError(f"clinical column '{name}' is listed as numeric and as categorical: keep one.")
+    check_one_kind(config)
     for task, (event, rule, value) in outcomes.items():
         for name in (event, value[1]) if rule == "within" else ():
             if name in clinical:

@@ -32,7 +32,7 @@ class Unit:
     study     "" where `cohort.study` is not set
     group     centre, "" where `cohort.group` is not set or the cell is missing
     paths     image name -> files, () where the cell is missing; columns with brain masks are in here under their own name
-    clinical  column -> number, or level of a categorical one; None where missing or outside `cohort.ranges`
+    clinical  column -> number, level of a categorical one, or groups of diagnosis codes; None where missing or outside `cohort.ranges`
     labels    task -> 0 or 1, the ordinal level, or the place of the class; None where the outcome is missing
     columns   numbers of `evaluate.comparators.columns`, `evaluate.attainable` and `<attainable>_without_*`; None where missing
     text      report
@@ -47,7 +47,7 @@ class Unit:
     study: str
     group: str
     paths: dict[str, tuple[str, ...]]
-    clinical: dict[str, float | str | None]
+    clinical: dict[str, float | str | tuple[str, ...] | None]
     labels: dict[str, float | None]
     columns: dict[str, float | None]
     text: str
@@ -114,10 +114,13 @@ def read_cohort(config, workdir, labelled: bool = True) -> Cohort:
     notes = tuple((f"{name} outside its range, taken as missing", count) for name, count in layout.outside.items() if count)
     notes += tuple(collections.Counter(text for unit in units for text in unit.unlabelled.values() if labelled).items())
     notes += _classes_without_patients(config, [unit for unit, kept in zip(units, keep, strict=True) if kept]) if labelled else ()
+    notes += _unread_codes(layout, units)
     notes += (("without outcome, seen in pre-training alone", sum(rest)),) if any(rest) and settings.pretrains(config) else ()
     for text, count in notes:
         logging.warning("%s: %d rows", text, count)
     used, unlabelled = (tuple(unit for unit, yes in zip(units, chosen, strict=True) if yes) for chosen in (keep, rest))
+    if labelled and config.evaluate.per == "patient":
+        _check_one_class(config, used, str(source))
     paths = [paths for chosen in (keep, rest) for paths, yes in zip(written, chosen, strict=True) if yes]
     return Cohort(used, tuple(flow), str(source), _digest((*used, *unlabelled), paths), notes, unlabelled)
 
@@ -179,6 +182,35 @@ def _classes_without_patients(config, units: list[Unit]) -> tuple[tuple[str, int
             names = outcomes.columns_of(config, task)
             found += [(f"{task} = {name}, used", 0) for place, name in enumerate(names) if place not in seen]
     return tuple(found)
+
+
+def _unread_codes(layout: columns.Layout, units: list[Unit]) -> tuple[tuple[str, int], ...]:
+    """A note for each column with diagnosis codes that are none; InputError where it holds no others."""
+    found = []
+    for column, patients in layout.unread_codes.items():
+        if layout.labelled and not any(unit.clinical[column] for unit in units):
+            raise InputError(
+                f"table {layout.source}: column '{column}' holds no ICD-10 code, such as I10|E11.9, in any row (the first with something "
+                f"else: patient '{patients[0]}'). Take it out of config.clinical.codes; words are levels of config.clinical.categorical."
+            )
+        text = f"{column} holds a code that is in no ICD-10 group ({layout.codes[column]}), passed over"
+        first = f"the first of patient '{patients[0]}'"
+        logging.warning("%s: %d rows, %s: correct the cells if they are typing errors", text, len(patients), first)
+        found.append((text, len(patients)))
+    return tuple(found)
+
+
+def _check_one_class(config, units: tuple[Unit, ...], source: str):
+    """Rows of a patient that are scored as one are of one class: of several there is no highest, as there is of levels."""
+    for task, (column, rule, _) in config.cohort.outcomes.items():
+        seen: dict[str, float] = {}
+        for unit in units if outcomes.of_rule(rule) == "classes" else ():
+            label = unit.labels[task]
+            if label is not None and seen.setdefault(unit.patient, label) != label:
+                raise InputError(
+                    f"table {source}: patient '{unit.patient}' has rows of two classes in column '{column}', but config.evaluate.per = "
+                    "'patient' scores the rows of a patient as one: correct the cells, or set config.evaluate.per = 'study'."
+                )
 
 
 def _digest(units: tuple[Unit, ...], paths: list[dict]) -> str:

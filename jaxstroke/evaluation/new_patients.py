@@ -13,6 +13,7 @@ from jaxstroke.errors import InputError
 from jaxstroke.evaluation.wording import few, share, show, span
 
 LARGE = 0.25  # standardised difference from which a line is marked
+MOST_GROUPS = 10  # of a column's diagnoses
 LARGE_MISSING = 0.1  # difference of the shares of missing values that marks it too
 
 
@@ -38,6 +39,19 @@ def lines(found: dict) -> list[dict]:
     for name, one in here["levels"].items():
         if name in before["levels"]:
             rows += level_rows(name, before["levels"][name], one)
+    codes = before.get("codes", {})  # of workdirs that are older than diagnosis codes there are none
+    return rows + [line for name, one in here.get("codes", {}).items() if name in codes for line in code_rows(name, codes[name], one)]
+
+
+def code_rows(name: str, before: dict, here: dict) -> list[dict]:
+    """A line for each of the commonest groups of diagnoses in training, in order: shares of the known."""
+    common = sorted(sorted(before["counts"], key=lambda group: -before["counts"][group])[:MOST_GROUPS])
+    rows = []
+    for group in common:
+        counts = [one["counts"].get(group) for one in (before, here)]  # None: fewer than five, which need not be nobody
+        words = [few(1) if n is None else f"{n} ({share(n / one['known'])} %)" for n, one in zip(counts, (before, here), strict=True)]
+        shares = [None if n is None else n / one["known"] for n, one in zip(counts, (before, here), strict=True)]
+        rows.append(row(f"{name}: {group}", *words, difference_of(*shares), before, here))
     return rows
 
 

@@ -11,14 +11,15 @@ from jaxstroke.evaluation.wording import few, lead, p_words, share, show, span
 LONG = 30  # rows of a table that are shown at once
 
 
-def flow(cohort: dict, content: dict, task: str) -> dict:
+def flow(cohort: dict, content: dict, task: str, by_patient: bool = False) -> dict:
     """{"steps": [(text, n, left out)], "ends": [(text, n)], "notes": [(text, n)]}: from the table to those with and without the outcome,
     or of each class.
 
-    notes: what is missing in rows of the table for a reason, in words.
+    notes: what is missing in rows of the table for a reason, in words. by_patient: the rows of a patient were scored as one.
     """
     steps = [(text, abs(n), n < 0) for text, n in cohort.get("flow", [])]
     numbers = lead(content, task)
+    steps += [("patients with a known outcome, their rows as one", numbers["n"], False)] if steps and by_patient else []
     events = numbers["events"]
     ends = [] if events is None else [("with the outcome", events), ("without it", numbers["n"] - events)]
     ends += [(name, one["events"]) for name, one in numbers.get("auc_classes", {}).items()]
@@ -26,7 +27,8 @@ def flow(cohort: dict, content: dict, task: str) -> dict:
 
 
 def characteristics(cohort: dict) -> dict:
-    """{"groups", "rows", "long"}: a row for a number (median and quartiles) or for a level (count and share of the known)."""
+    """{"groups", "rows", "long", "codes"}: a row for a number (median and quartiles), for a level or a group of diagnoses (count and share
+    of the known). codes: whether there are diagnoses."""
     lines = cohort.get("characteristics", [])
     groups = list(next(iter((line.get("numbers") or line["known"]) for line in lines))) if lines else []
     rows = []
@@ -36,9 +38,9 @@ def characteristics(cohort: dict) -> dict:
             rows.append({"name": line["name"], "level": "", "cells": [quartiles(line["numbers"][group], digits) for group in groups]})
             continue
         levels = list(line["levels"].items())
-        for name, counts in levels[1:] if len(levels) == 2 else levels:  # of two levels one says it all
+        for name, counts in levels[1:] if len(levels) == 2 and "several" not in line else levels:  # of two levels one says it all
             rows.append({"name": line["name"], "level": name, "cells": [level(counts[group], line["known"][group]) for group in groups]})
-    return {"groups": groups, "rows": rows, "long": len(rows) > LONG}
+    return {"groups": groups, "rows": rows, "long": len(rows) > LONG, "codes": any("several" in line for line in lines)}
 
 
 def quartiles(numbers: list[float], digits: int) -> tuple[str, str]:

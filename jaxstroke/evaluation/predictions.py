@@ -2,7 +2,8 @@
 
 Long form, one row a (unit, repeat, fold, seed, split, task, class, model):
 
-patient_id, unit_id   ids of the table, verbatim ("007" stays "007"); a unit is a (patient, study)
+patient_id, unit_id   ids of the table, verbatim ("007" stays "007"); a unit is a (patient, study), or where those of a
+                      patient are scored as one (`by_patient`) the patient
 repeat, fold, seed    integers: which outer split and which network
 split                 val (thresholds and recalibration come from it) | test | external | new
 task, class           class is empty for a binary task, k = 1..K for an ordinal one, meaning P(level >= k), and of several classes the name

@@ -66,15 +66,14 @@ def missing(facts: Facts) -> Answer:
 def separate(facts: Facts) -> Answer:
     """Checked anew: a patient in two parts of a fold, by splits.json and by the rows of predictions.csv."""
     question = "Was nobody trained or tuned on who is tested in the same fold?"
-    patient = dict(zip(facts.frame["unit_id"], facts.frame["patient_id"], strict=True))
     if facts.outside:
         return Answer(question, *overlap(facts))
-    leaks = set()
+    leaks, patient = set(), dict(zip(facts.frame["unit_id"], facts.frame["patient_id"], strict=True))
     for fold in facts.folds:
-        parts = [{patient.get(unit, unit) for unit in fold[part]} for part in ("train", "val", "test")]
+        parts = [{owner(unit, patient) for unit in fold[part]} for part in ("train", "val", "test")]
         leaks |= parts[0] & parts[1] | parts[0] & parts[2] | parts[1] & parts[2]
         for inner in fold.get("inner") or []:
-            leaks |= parts[2] & {patient.get(unit, unit) for part in ("train", "val", "holdout") for unit in inner[part]}
+            leaks |= parts[2] & {owner(unit, patient) for part in ("train", "val", "holdout") for unit in inner[part]}
     for _, rows in facts.frame.groupby(["repeat", "fold", "seed"]):
         leaks |= set(rows.loc[rows["split"] == "val", "patient_id"]) & set(rows.loc[rows["split"] == "test", "patient_id"])
     if leaks:
@@ -82,6 +81,13 @@ def separate(facts: Facts) -> Answer:
     if not facts.folds:
         return Answer(question, UNCLEAR, "No validation patient is a test patient in predictions.csv, but splits.json is not there.")
     return Answer(question, YES, f"No patient is in two parts, in any of {len(facts.folds)} folds: checked now, in the files.")
+
+
+def owner(unit: str, patient: dict[str, str]) -> str:
+    """The patient of a unit. patient: by unit, or where a patient's rows are scored as one by its own id, with which its units begin."""
+    parts = unit.split("/")
+    names = ("/".join(parts[:count]) for count in range(len(parts), 0, -1))
+    return next((patient[name] for name in names if name in patient), unit)
 
 
 def overlap(facts: Facts) -> tuple[str, str]:

@@ -59,7 +59,7 @@ def outcome_columns(facts: Facts) -> list[str]:
 def clinical_columns(facts: Facts) -> list[str]:
     """Columns that are offered to the network."""
     clinical, chosen = section(facts, "clinical"), section(facts, "model").get("clinical")
-    known = [*clinical.get("numeric", []), *clinical.get("categorical", {})]
+    known = [*clinical.get("numeric", []), *clinical.get("categorical", {}), *clinical.get("codes", {})]
     return [name for name in known if not chosen or name in chosen]
 
 
@@ -81,12 +81,13 @@ def images(facts: Facts) -> list[str]:
 
 
 def candidates(facts: Facts) -> int:
-    """Candidate predictors: an image each, a number each, and a level but the first of a categorical column."""
+    """Candidate predictors: an image each, a number each, a level but the first of a categorical column, and a group of diagnoses each."""
     levels = {line["name"]: len(line["levels"]) for line in facts.cohort.get("characteristics", []) if "levels" in line}
     categorical = section(facts, "clinical").get("categorical", {})
+    several = {line["name"]: line["several"] for line in facts.cohort.get("characteristics", []) if "several" in line}
     count = len(images(facts))
     for name in network_columns(facts):
-        count += max(1, len(categorical[name]) - 1, levels.get(name, 0) - 1) if name in categorical else 1
+        count += max(1, len(categorical[name]) - 1, levels.get(name, 0) - 1) if name in categorical else several.get(name, 1)
     return count
 
 

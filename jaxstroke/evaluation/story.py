@@ -4,6 +4,7 @@ from jaxstroke.evaluation import by_kind, forest, new_patients, patients, sectio
 from jaxstroke.evaluation.files import Files
 from jaxstroke.evaluation.parts import tasks_of
 from jaxstroke.evaluation.wording import (
+    by_patient,
     censoring_words,
     kind_of,
     lead,
@@ -12,6 +13,7 @@ from jaxstroke.evaluation.wording import (
     outcome_words,
     p_words,
     pretraining_words,
+    row_words,
     share,
     show,
     size_words,
@@ -43,7 +45,8 @@ def tell(content: dict, read: Files) -> dict:
         "subgroups": patients.subgroups(content, primary),
         "readers": sections.readers(content, primary),
         "learning": sections.learning(read.learning),
-        "flow": patients.flow(cohort, content, primary),
+        "flow": patients.flow(cohort, content, primary, by_patient(run)),
+        "rows_scored": row_words(run, tasks, cohort),
         "censoring": censoring_words(run, tasks, content["split"] == "external"),
         "pretraining": pretraining_words(run),
         "characteristics": patients.characteristics(cohort),

@@ -5,7 +5,18 @@ claimed that the files of a workdir do not hold: an empty answer is a blank.
 """
 
 from jaxstroke.evaluation import by_kind
-from jaxstroke.evaluation.wording import censoring_words, kind_of, lead, main_model, model_name, outcome_words, show, size_words, span
+from jaxstroke.evaluation.wording import (
+    censoring_words,
+    kind_of,
+    lead,
+    main_model,
+    model_name,
+    outcome_words,
+    row_words,
+    show,
+    size_words,
+    span,
+)
 
 SECTIONS = (
     ("Title and abstract", (
@@ -104,7 +115,8 @@ def answers(content: dict, run: dict, cohort: dict, task: str) -> dict[str, str]
     if content["split"] == "external":
         found |= of_evaluation(found)
     outcome, lost = outcome_words(run, task), censoring_words(run, [task], content["split"] == "external")
-    return found | ({"8a": f"{task}: {outcome}, a rule on the table's column. {lost}".strip()} if outcome else {})
+    told = " ".join(text for text in (f"{task}: {outcome}, a rule on the table's column.", row_words(run, [task], cohort), lost) if text)
+    return found | ({"8a": told} if outcome else {})
 
 
 def of_study(content: dict, cohort: dict, task: str) -> dict[str, str]:
@@ -153,14 +165,17 @@ def of_cohort(config: dict) -> dict[str, str]:
 
 def of_predictors(config: dict) -> dict[str, str]:
     clinical, model = config["clinical"], config.get("model", {})
-    columns = model.get("clinical") or [*clinical.get("numeric", []), *clinical.get("categorical", {})]
+    codes = clinical.get("codes", {})
+    columns = model.get("clinical") or [*clinical.get("numeric", []), *clinical.get("categorical", {}), *codes]
+    grouped = [f"codes of {name} become indicators of ICD-10 {kind}" for name, kind in codes.items() if name in columns]
     names = [*(f"image {name}" for name in model.get("images") or config.get("images", {})), *columns]
     return {
         "9a": "Those listed in the config before the run; none is selected by the outcome.",
         "9b": f"{', '.join(names)}." if names else "",
         "11": "Missing images are masked; missing numbers are replaced by the training patients' median and flagged, missing levels "
         "flagged. Counts are in the section on missing values.",
-        "12b": "Numbers are standardised by the training patients' mean and deviation, levels are indicators; nothing is cut into groups.",
+        "12b": "Numbers are standardised by the training patients' mean and deviation, levels are indicators; "
+        f"{', '.join(grouped) or 'nothing is cut into groups'}.",
         "27a": "Missing input is masked and flagged in the predictions; a file that cannot be read is reported with the reason.",
     }
 

@@ -119,6 +119,32 @@ def pretraining_words(run: dict) -> str:
     return f"{how} on each fold's training patients and on those without outcome; nobody of a validation or test part was among them."
 
 
+def by_patient(run: dict) -> bool:
+    """Whether the rows of a patient were scored as one; workdirs that are older than the key scored every row."""
+    return run["config"].get("evaluate", {}).get("per", "study") == "patient"
+
+
+def row_words(run: dict, tasks: list[str], cohort: dict) -> str:
+    """What was scored where that is no row of the table; else empty."""
+    if not by_patient(run):
+        return ""
+    rules = run["config"].get("cohort", {}).get("outcomes", {})
+    kinds = {kind if kind in ("ordinal", "classes") else "binary" for kind in (rules[task][1] for task in tasks if task in rules)}
+    known = {
+        "binary": "Where rows differ in the outcome, a patient has it if any of them has it.",
+        "ordinal": "Where rows differ in the level, the highest one counts.",
+        "classes": "Log-probabilities are averaged of classes, which are the same in all rows of a patient.",
+    }
+    rows = f" ({cohort['n']} rows)" if cohort.get("n") else ""
+    return " ".join([
+        f"Each patient is scored once: the log-odds that a network gives to the patient's rows of the table{rows} are averaged, before "
+        "recalibration, thresholds and every measure.",
+        *(text for kind, text in known.items() if kind in kinds),
+        "Rows without a known outcome say nothing of it, but are averaged. A patient is in the group of the first row. Networks, fusion "
+        "and regressions were fitted on rows.",
+    ])  # fmt: skip
+
+
 def size_words(content: dict, task: str) -> str:
     numbers = lead(content, task)
     counted = "" if numbers["events"] is None else f", {numbers['events']} with the outcome"

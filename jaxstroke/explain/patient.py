@@ -8,6 +8,7 @@ import numpy as np
 
 from jaxstroke import config as settings
 from jaxstroke import outcomes
+from jaxstroke.cohort import icd10
 from jaxstroke.cohort.dicom import Rules
 from jaxstroke.cohort.readers import ReadError, read_image
 from jaxstroke.config_images import are_pictures
@@ -145,8 +146,13 @@ def volume_of(config, unit, image: str, record: dict, batch: dict, shown: dict[s
 
 
 def heads_of(config, asked, unit) -> list[page.Head]:
-    """The network's probabilities of every task, with the range over the networks that were asked."""
-    frame, found = asked.scored[asked.scored["unit_id"] == unit.unit], []
+    """The network's probabilities of every task, with the range over the networks that were asked.
+
+    Where a patient's rows are scored as one (`evaluate.per`), those of a patient of the training cohort are of all its rows.
+    """
+    scored, found = asked.scored, []
+    frame = scored[scored["unit_id"] == unit.unit]
+    frame = scored[scored["patient_id"] == unit.patient] if frame.empty else frame
     for task in settings.task_names(config):
         for level, rows in frame[frame["task"] == task].groupby("class", sort=True, dropna=False):
             values = rows["probability"].to_numpy()
@@ -182,6 +188,7 @@ def contributions_of(config, asked, tools, networks, batch, unit) -> list[page.C
         starts = [*schema.first, len(added)]
         for name, first, behind in zip(schema.variables, starts, starts[1:], strict=False):
             value = unit.clinical.get(name) if known[first] else None
-            compared = round(float(medians[first]), 4) if behind - first == 1 else None
+            value = value if not isinstance(value, tuple) else "|".join(value) or icd10.NOTHING[0]
+            compared = round(float(medians[first]), 4) if name in schema.numeric else None
             found.append(page.Contribution(head, name, value, compared, float(added[first:behind].sum())))
     return sorted(found, key=lambda one: (one.head, -abs(one.log_odds)))

@@ -81,10 +81,7 @@ def stay_on_disk(config, prepared, units) -> dict[str, Stored]:
 
 def network_schema(config, schema: clinical.Schema) -> clinical.Schema:
     """The part of the cohort's schema that the network sees (`model.clinical`)."""
-    wanted = settings.clinical_names(config)
-    return clinical.Schema(
-        tuple(name for name in schema.numeric if name in wanted), tuple(item for item in schema.categorical if item[0] in wanted)
-    )
+    return clinical.seen(schema, settings.clinical_names(config))
 
 
 def volumes(config, prepared, units) -> np.ndarray | None:

@@ -23,8 +23,9 @@ def render(workdir: epath.Path, run: dict, described: dict, parameters: int) -> 
     told = {
         "run": run, "config": run["config"], "described": described, "parameters": f"{parameters:,}",
         "primary": tasks[0], "tasks": [performance(content, task) for task in tasks],
-        "size": wording.size_words(content, tasks[0]), "flow": patients.flow(cohort, content, tasks[0]),
+        "size": wording.size_words(content, tasks[0]), "flow": patients.flow(cohort, content, tasks[0], wording.by_patient(run)),
         "characteristics": patients.characteristics(cohort), "missing": patients.missing(cohort),
+        "rows_scored": wording.row_words(run, tasks, cohort),
         "subgroups": patients.subgroups(content, tasks[0])["columns"], "external": external(workdir, tasks[0]),
     }  # fmt: skip
     return environment.get_template("model_card.md.j2").render(**told)

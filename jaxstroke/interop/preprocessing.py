@@ -7,6 +7,7 @@ import numpy as np
 from jaxstroke import config as settings
 from jaxstroke import outcomes
 from jaxstroke import workdir as work
+from jaxstroke.cohort import icd10
 from jaxstroke.config_images import are_pictures
 from jaxstroke.explain.patient import outcome_words
 from jaxstroke.interop import artefact
@@ -25,9 +26,16 @@ RULES = {  # of `model.fusion`; c is the clinical value over its upper one, clip
 }
 MISSING = {  # by what the networks read
     "images": "An image that a patient lacks is zeros with a mask of zeros.",
-    "clinical": "A clinical value that is missing has 0 (any finite number) and a mask of 0, in all columns of a categorical one; inside, "
-    "each network puts the median of its own training patients, or no level, in its place, and reads a missing flag beside each column.",
+    "clinical": "A clinical value that is missing has 0 (any finite number) and a mask of 0, in all columns of a categorical one and of "
+    "one with codes; inside, each network puts the median of its own training patients, or no level, there, and reads a missing flag "
+    "beside each column.",
 }
+ROWS = (  # where `evaluate.per` is patient
+    "Outputs are of rows of the table, but thresholds and the reported performance are of patients: of a patient with several rows average "
+    "log(p / (1 - p)) of `probability` over the rows, and likewise of `recalibrated` (of classes average log p, then divide by their sum; "
+    "a score that is no probability is averaged itself). --mode predict averages each network by itself before the mean over the networks: "
+    "of several rows the numbers differ a little, of one they are the same."
+)
 KNOWS = "Scaling, imputation, fusion and recalibration are inside the artefact: clinical values go in as they are in the table."
 
 
@@ -42,9 +50,11 @@ def describe(config, schema, kept: dict, read: dict, hashes: dict[str, str]) -> 
         "outputs": outputs(config, kept),
         "images": {name: image(config, name) for name in images},
         "clinical": columns(config, schema) if "clinical" in read else [],
+        "codes": {name: icd10.words(config.clinical.codes[name]) for name, _ in schema.codes if "clinical" in read},
         "cells_that_mean_missing": list(config.cohort.missing),
         "missing": " ".join(words for kind, words in MISSING.items() if any(name.split("/")[0] == kind for name in read)),
         "fitted": KNOWS,
+        "rows": ROWS if config.evaluate.per == "patient" else "",
         "fusion": fused(config, schema),
         "tasks": {task: label(config, task) for task in settings.task_names(config)},
         "thresholds": thresholds(kept),
@@ -110,14 +120,23 @@ def columns(config, schema: clinical.Schema) -> list[dict]:
         name = schema.variables[variable]
         one = {"place": place, "input": column, "column": name}
         if schema.indicator[place]:
-            levels = dict(schema.categorical)[name]
-            level = column.removeprefix(f"{name}=")
-            said = f"1 where the cell is none of {', '.join(levels)}" if level == clinical.OTHER else f"1 where the cell is {level}"
-            found.append(one | {"kind": "indicator", "level": level, "what": f"{said}, else 0"})
+            found.append(one | {"kind": "indicator"} | indicator(schema, name, column))
         else:
             limits = list(config.cohort.ranges[name]) if name in config.cohort.ranges else None
             found.append(one | {"kind": "number", "range": limits, "what": "the value, in the unit of the table that was trained on"})
     return found
+
+
+def indicator(schema: clinical.Schema, name: str, column: str) -> dict:
+    """What an indicator of a column's level, or of a group of its codes, is 1 for."""
+    codes = dict(schema.codes)
+    if name in codes:
+        group = column.removeprefix(f"{name}: ")
+        what_of = f"in {group}" if group != clinical.OTHER else f"in none of {', '.join(codes[name])}"
+        return {"group": group, "what": f"1 where one of the cell's ICD-10 codes is {what_of}, else 0"}
+    levels, level = dict(schema.categorical)[name], column.removeprefix(f"{name}=")
+    said = f"1 where the cell is none of {', '.join(levels)}" if level == clinical.OTHER else f"1 where the cell is {level}"
+    return {"level": level, "what": f"{said}, else 0"}
 
 
 def fused(config, schema) -> dict:

@@ -1,7 +1,8 @@
 """Clinical columns as numbers: a schema fixed without looking at outcomes, raw values with masks, and numbers fitted per fold.
 
-An expanded column is a numeric variable, or one level of a categorical variable as an indicator; every categorical variable has a last
-level `other`, so an unseen level at prediction time has a place. Shapes never depend on the fold.
+An expanded column is a numeric variable, one level of a categorical variable, or one group of diagnosis codes, as an indicator; every
+variable with indicators has a last one `other`, so an unseen level or group at prediction time has a place. Of levels one is there, of
+groups any number. Shapes never depend on the fold.
 """
 
 import dataclasses
@@ -12,6 +13,7 @@ import re
 import numpy as np
 
 from jaxstroke.cohort import labels
+from jaxstroke.cohort.columns import check_one_kind
 from jaxstroke.errors import InputError
 
 OTHER = "other"
@@ -25,25 +27,28 @@ class Schema:
 
     numeric     names of the numeric variables
     categorical ((name, levels), ...) without `other`, which is always the last indicator
+    codes       ((name, groups), ...) of ICD-10, see `cohort.icd10`, likewise: those that occur in the table
     """
 
     numeric: tuple[str, ...]
     categorical: tuple[tuple[str, tuple[str, ...]], ...]
+    codes: tuple[tuple[str, tuple[str, ...]], ...] = ()
 
     @property
     def variables(self) -> tuple[str, ...]:
         """The source columns in order; each has one missing flag."""
-        return (*self.numeric, *(name for name, _ in self.categorical))
+        return (*self.numeric, *(name for name, _ in (*self.categorical, *self.codes)))
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """The k expanded columns: `age`, ..., `sex=F`, `sex=M`, `sex=other`."""
-        return (*self.numeric, *(f"{name}={level}" for name, levels in self.categorical for level in (*levels, OTHER)))
+        """The k expanded columns: `age`, ..., `sex=F`, `sex=M`, `sex=other`, ..., `diagnoses: I60-I69`, `diagnoses: other`."""
+        levels = (f"{name}={level}" for name, levels in self.categorical for level in (*levels, OTHER))
+        return (*self.numeric, *levels, *(f"{name}: {group}" for name, groups in self.codes for group in (*groups, OTHER)))
 
     @property
     def source(self) -> tuple[int, ...]:
         """(k,) index into `variables` of each expanded column."""
-        counts = [1] * len(self.numeric) + [len(levels) + 1 for _, levels in self.categorical]
+        counts = [1] * len(self.numeric) + [len(levels) + 1 for _, levels in (*self.categorical, *self.codes)]
         return tuple(variable for variable, count in enumerate(counts) for _ in range(count))
 
     @property
@@ -54,7 +59,7 @@ class Schema:
 
     @property
     def indicator(self) -> tuple[bool, ...]:
-        """(k,) True where the expanded column is a level of a categorical variable."""
+        """(k,) True where the expanded column is a level of a categorical variable, or a group of codes."""
         return tuple(variable >= len(self.numeric) for variable in self.source)
 
 
@@ -84,11 +89,20 @@ def _levels(name: str, wanted, units) -> tuple[str, ...]:
 def schema(config, units) -> Schema:
     """The schema of a cohort: levels from the config, else from the table; outcomes are not looked at."""
     numeric = tuple(config.clinical.numeric)
-    both = set(numeric) & set(config.clinical.categorical)
-    if both:
-        raise InputError(f"clinical column '{sorted(both)[0]}' is listed as numeric and as categorical: keep one.")
+    check_one_kind(config)
     categorical = tuple((name, _levels(name, levels, units)) for name, levels in sorted(config.clinical.categorical.items()))
-    return Schema(numeric, categorical)
+    return Schema(numeric, categorical, tuple((name, _groups(name, units)) for name in sorted(config.clinical.codes)))
+
+
+def _groups(name: str, units) -> tuple[str, ...]:
+    """Groups of a column's codes that the table has: a group that nobody has would be a constant in every fold."""
+    return tuple(sorted({group for unit in units for group in unit.clinical[name] or ()}))
+
+
+def seen(schema: Schema, names) -> Schema:
+    """The part of a schema with these columns."""
+    categorical, codes = (tuple(item for item in items if item[0] in names) for items in (schema.categorical, schema.codes))
+    return Schema(tuple(name for name in schema.numeric if name in names), categorical, codes)
 
 
 def encode(schema: Schema, unit) -> tuple[np.ndarray, np.ndarray]:
@@ -105,6 +119,11 @@ def encode(schema: Schema, unit) -> tuple[np.ndarray, np.ndarray]:
         place = len(levels) if text not in levels else levels.index(text)
         values += [float(text is not None and i == place) for i in range(len(levels) + 1)]
         mask += [float(text is not None)] * (len(levels) + 1)
+    for name, groups in schema.codes:
+        known = unit.clinical[name]
+        found = set(known or ())
+        values += [float(group in found) for group in groups] + [float(bool(found - set(groups)))]
+        mask += [float(known is not None)] * (len(groups) + 1)
     return np.asarray(values, np.float32), np.asarray(mask, np.float32)
 
 
@@ -119,7 +138,8 @@ def fit(schema: Schema, values: np.ndarray, mask: np.ndarray, rows, scaling: str
     """Numbers of one fold from its training rows only: `median`, `mean`, `scale`, each (k,) float32.
 
     Apply as `x = where(mask, values, median); x = (x - mean) / scale`. A numeric column is imputed by the median of its known values, an
-    indicator by 0 (no level); mean and scale are those of the imputed column. A column never seen has median 0, a constant one scale 1.
+    indicator by 0 (no level, no such diagnosis); mean and scale are those of the imputed column. A column never seen has median 0, a
+    constant one scale 1.
     rows: indices of training rows; negative ones (padding of a run) are left out.
     scaling: standard (to mean 0 and deviation 1) | minmax (to 0 to 1: mean is then the lowest value, scale the range).
     """
@@ -149,10 +169,13 @@ SCALINGS = {"standard": standard, "minmax": minmax}
 
 def to_json(schema: Schema) -> dict:
     """The schema as json values."""
-    return {"numeric": list(schema.numeric), "categorical": [[name, list(levels)] for name, levels in schema.categorical]}
+    found = {"numeric": list(schema.numeric), "categorical": [[name, list(levels)] for name, levels in schema.categorical]}
+    codes = [[name, list(groups)] for name, groups in schema.codes]
+    return found | ({"codes": codes} if codes else {})  # without codes as it has always been: its hash is kept
 
 
 def from_json(value) -> Schema:
     """The schema back from `to_json`, given as a dict or as text."""
     value = json.loads(value) if isinstance(value, str) else value
-    return Schema(tuple(value["numeric"]), tuple((name, tuple(levels)) for name, levels in value["categorical"]))
+    categorical, codes = (tuple((name, tuple(one)) for name, one in value.get(kind, ())) for kind in ("categorical", "codes"))
+    return Schema(tuple(value["numeric"]), categorical, codes)

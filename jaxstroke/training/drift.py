@@ -3,6 +3,8 @@
 Means and deviations of groups only; of fewer than five patients nothing is kept.
 """
 
+import collections
+
 import numpy as np
 
 from jaxstroke import config as settings
@@ -15,8 +17,10 @@ AT_ONCE = 32  # of them in memory
 
 
 def inputs(config, loaded, prepared) -> dict:
-    """{"n", "numbers": {name: {"known", "mean", "sd"}}, "levels": {name: {"known", "counts": {level: n}}}, "looked_at"} of loaded units.
+    """{"n", "numbers": {name: {"known", "mean", "sd"}}, "levels": {name: {"known", "counts": {level: n}}}, "codes", "looked_at"} of loaded
+    units.
 
+    codes: as levels, of columns with diagnosis codes, of whose groups a unit has any number.
     numbers: clinical columns, the logarithm of the lesion's volume in ml, and of every image mean and deviation of a patient's stored
     values, and the share of them that is not zero. looked_at: patients whose pixels were read.
     """
@@ -31,7 +35,8 @@ def inputs(config, loaded, prepared) -> dict:
         for title, column in zip(("mean", "deviation", "share not zero"), table.T, strict=True):
             found[f"{name}: {title}"] = described(column, len(chosen))
     levels = {name: counted([unit.clinical.get(name) for unit in units]) for name in config.clinical.categorical}
-    return {"n": len(units), "numbers": found, "levels": levels, "looked_at": len(chosen)}
+    codes = {name: grouped([unit.clinical.get(name) for unit in units]) for name in config.clinical.codes}
+    return {"n": len(units), "numbers": found, "levels": levels, "codes": codes, "looked_at": len(chosen)}
 
 
 def described(values, of: int) -> dict:
@@ -51,6 +56,14 @@ def counted(values: list) -> dict:
     if rest >= FEWEST:
         kept["others"] = kept.get("others", 0) + rest  # also where a level of the table has this name
     return {"known": len(texts), "of": len(values), "counts": kept}
+
+
+def grouped(values: list) -> dict:
+    """As `counted`, of n tuples of groups; those of fewer than five patients are left out."""
+    known = [value for value in values if value is not None]
+    counts = collections.Counter(group for value in known for group in value)
+    kept = {name: counts[name] for name in sorted(counts) if counts[name] >= FEWEST}
+    return {"known": len(known), "of": len(values), "counts": kept}
 
 
 def pixels(prepared, name: str, units: list) -> np.ndarray:

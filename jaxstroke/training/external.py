@@ -11,7 +11,7 @@ from etils import epath
 
 from jaxstroke import workdir as work
 from jaxstroke.evaluation import files, predictions, report
-from jaxstroke.training import drift, predict, summary
+from jaxstroke.training import drift, judge, predict, summary
 
 logger = logging.getLogger("jaxstroke")
 
@@ -20,7 +20,8 @@ def validate(config, workdir: epath.Path, source: str):
     """Score labelled patients that no network has seen, judge and report. source: a table, or a folder as the config's recipe reads it."""
     new = predict.read_new(config, workdir, source, labelled=True)
     folder, kept = new.folder, new.kept
-    frame = predict.ensemble(predict.score_new(config, workdir, new, "external"), kept["decisions"])
+    frame = judge.scored(config, predict.score_new(config, workdir, new, "external"))
+    frame = predict.ensemble(frame, kept["decisions"])
     known = predict.warn_of_known(new)
     predictions.write(folder / "predictions.csv", frame)
     here = drift.inputs(config, new.loaded, new.prepared)
@@ -33,7 +34,7 @@ def validate(config, workdir: epath.Path, source: str):
     metrics = report.write_metrics(folder)
     print(report.console_table(metrics))
     page = report.write_report(folder, metrics)
-    print(f"{len(new.loaded.units)} patients scored by {len(kept['fold'])} networks; report: {page}")
+    print(f"{predict.patients(new)} patients scored by {len(kept['fold'])} networks; report: {page}")
 
 
 def thresholds(decisions: dict) -> dict[str, dict[str, float]]:

@@ -7,7 +7,7 @@ from etils import epath
 from jaxstroke import config as settings
 from jaxstroke import hosts, outcomes, terminal
 from jaxstroke import workdir as work
-from jaxstroke.evaluation import calibration, predictions
+from jaxstroke.evaluation import by_patient, calibration, predictions
 from jaxstroke.preprocess import clinical
 from jaxstroke.training import losses, runs, scores
 from jaxstroke.training.engine import Engine, finished_runs
@@ -37,13 +37,20 @@ def judge(engine: Engine, config, todo: list[runs.Run], numbers: dict[str, dict]
         line.advance()
     line.close()
     finished.close()
-    frame = calibration.add_recalibrated(pd.concat(blocks, ignore_index=True))
+    frame = calibration.add_recalibrated(scored(config, pd.concat(blocks, ignore_index=True)))
     kept["decisions"] = calibration.decisions(frame)
     kept["patients"] = sorted({unit.patient for unit in loaded.units})
     if hosts.first():
         work.write_sealed(workdir / "model.json", kept)
         predictions.write(workdir / "predictions.csv", frame)
     return frame
+
+
+def scored(config, frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows of `frames` as they are judged: a row of the table each, or a patient each (`evaluate.per`)."""
+    if config.evaluate.per == "study":
+        return frame
+    return by_patient.aggregate(frame, [task for task in config.loss if outcomes.of_rule(config.cohort.outcomes[task][1]) == "classes"])
 
 
 def fit_fold(config, loaded, outer: runs.Run, inner: list[runs.Run], numbers: dict, said) -> dict[str, dict]:

@@ -24,14 +24,14 @@ logger = logging.getLogger("jaxstroke")
 def predict(config, workdir: epath.Path, cohort_table: str, output: str):
     """Score patients without outcomes by the ensemble of the folds: `--cohort new.csv`, or the config's recipe on another root."""
     new = read_new(config, workdir, cohort_table)
-    frame = ensemble(score_new(config, workdir, new, "new"), new.kept["decisions"])
+    frame = ensemble(judge.scored(config, score_new(config, workdir, new, "new")), new.kept["decisions"])
     warn_of_known(new)
     predictions.write(new.folder / "predictions.csv", frame)
     target = work.absolute(output) if output else new.folder / "predictions.csv"
     if output:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(new.folder / "predictions.csv", target)
-    print(f"{len(new.loaded.units)} patients scored by {len(new.kept['fold'])} networks: {target}")
+    print(f"{patients(new)} patients scored by {len(new.kept['fold'])} networks: {target}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +43,11 @@ class New:
     loaded: load.Loaded
     prepared: prepare.Prepared
     folder: epath.Path
+
+
+def patients(new: New) -> int:
+    """How many there are; of one there may be several rows."""
+    return len({unit.patient for unit in new.loaded.units})
 
 
 def warn_of_known(new: New) -> int:
@@ -102,7 +107,10 @@ def new_patients(config, workdir: epath.Path, folder: epath.Path, kept: dict, la
 
 
 def score_new(config, workdir: epath.Path, new: New, split: str) -> pd.DataFrame:
-    """`predictions.csv` rows of new patients by every network, and the columns that are scored as they are. split: new | external."""
+    """`predictions.csv` rows of new patients by every network, and the columns that are scored as they are: a row of the table each.
+
+    split: new | external.
+    """
     kept, loaded = new.kept, new.loaded
     rows, numbers = np.arange(len(loaded.units)), fitted_numbers(kept)
     engine = engines.build(config, loaded.arrays, next(iter(numbers.values())), loaded.stored)

@@ -3,6 +3,9 @@
 Neither holds a clinical value of a patient: a number is written as the group it falls into.
 """
 
+import collections
+import dataclasses
+
 import numpy as np
 import pandas as pd
 from etils import epath
@@ -15,6 +18,7 @@ from jaxstroke.cohort.table import Cohort, Unit
 from jaxstroke.preprocess.clinical import level_text
 
 MOST_LEVELS = 12  # of a column in the table of patients; rarer ones are counted together
+MOST_GROUPS = 10  # of a column's diagnosis codes, likewise
 FLAG = {"0": "no", "1": "yes"}  # how the levels of a column that has these two are shown: a comorbidity, an event
 
 
@@ -23,7 +27,7 @@ def write(config, cohort: Cohort, loaded, inputs: dict, workdir: epath.Path):
     work.write_json(workdir / "cohort.json", summary(config, cohort, loaded) | {"inputs": inputs})
     temporary = workdir / ".subgroups.csv.partial"
     with temporary.open("w") as file:
-        subgroups(config, loaded.units).to_csv(file, index=False, lineterminator="\n")
+        subgroups(config, rows_scored(config, loaded.units)).to_csv(file, index=False, lineterminator="\n")
     temporary.replace(workdir / "subgroups.csv")
 
 
@@ -47,19 +51,20 @@ def characteristics(config, units: tuple[Unit, ...]) -> list[dict]:
     """A line for each clinical column and subgroup, of all units and of those without and with the primary outcome, or of each class.
 
     {"name", "numbers": {group: [known, first quartile, median, third quartile]}} or {"name", "levels": {level: {group: n}}, "known":
-    {group: n}}; groups: all, without, with; or all, and `class:<name>` each. An outcome with levels has `all` alone.
+    {group: n}}; groups: all, without, with; or all, and `class:<name>` each. An outcome with levels has `all` alone. Of a column with
+    diagnosis codes "levels" are their groups, of which a unit has any number, and "several" is how many groups there are.
     """
     primary = config.evaluate.primary
     label = np.array([np.nan if unit.labels.get(primary) is None else unit.labels[primary] for unit in units])
     groups = {"all": np.ones(len(units), bool)}
     groups |= GROUPS[outcomes.of_rule(config.cohort.outcomes[primary][1])](outcomes.columns_of(config, primary), label)
     found = []
-    for name in dict.fromkeys((*config.clinical.numeric, *config.clinical.categorical, *settings.subgroup_names(config))):
+    for name in dict.fromkeys((*settings.clinical_columns(config), *settings.subgroup_names(config))):
         values = [(unit.clinical | unit.subgroups).get(name) for unit in units]
         known = np.array([value is not None for value in values], bool)
         if known.any():
-            counted = numbers_of if numeric([value for value in values if value is not None]) else levels_of
-            found.append({"name": name} | counted(values, known, groups))
+            kind = "codes" if name in config.clinical.codes else "numbers" if numeric([v for v in values if v is not None]) else "levels"
+            found.append({"name": name} | COUNTED[kind](values, known, groups))
     return found
 
 
@@ -103,6 +108,32 @@ def levels_of(values: list, known: np.ndarray, groups: dict[str, np.ndarray]) ->
         "levels": {name: {group: int((rows & chosen).sum()) for group, chosen in groups.items()} for name, rows in kept.items()},
         "known": {group: int((known & chosen).sum()) for group, chosen in groups.items()},
     }
+
+
+def codes_of(values: list, known: np.ndarray, groups: dict[str, np.ndarray]) -> dict:
+    """Units of each group with each group of diagnoses, the commonest ones in order, the others together."""
+    counts = collections.Counter(one for value in values for one in value or ())
+    common = [one for one, _ in sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:MOST_GROUPS]]
+    kept = {one: np.array([one in (value or ()) for value in values], bool) for one in sorted(common)}
+    rare = set(counts) - set(common)
+    if rare:
+        kept[f"{len(rare)} other groups"] = np.array([not rare.isdisjoint(value or ()) for value in values], bool)
+    return {
+        "levels": {name: {group: int((rows & chosen).sum()) for group, chosen in groups.items()} for name, rows in kept.items()},
+        "known": {group: int((known & chosen).sum()) for group, chosen in groups.items()},
+        "several": len(counts),
+    }
+
+
+COUNTED = {"numbers": numbers_of, "levels": levels_of, "codes": codes_of}
+
+
+def rows_scored(config, units: tuple[Unit, ...]) -> tuple[Unit, ...]:
+    """The units by whose columns the report scores apart: all, or each patient's first one, under the patient's id (`evaluate.per`)."""
+    if config.evaluate.per == "study":
+        return units
+    first = {unit.patient: unit for unit in reversed(units)}
+    return tuple(dataclasses.replace(unit, unit=unit.patient) for unit in units if first[unit.patient] is unit)
 
 
 def subgroups(config, units: tuple[Unit, ...]) -> pd.DataFrame:

@@ -39,7 +39,7 @@ def image_settings(**changes) -> dict:
 def make_config(images: dict, reference: str = "", **cohort) -> ConfigDict:
     values = {"reference": reference, "min_overlap": 0.3, "max_failed_share": 0.1, "workers": 1} | cohort
     values = {"dicom": {"series": "choose", "tilt": "correct", "gap": 15.0}} | values
-    return ConfigDict({"cohort": values, "images": images, "clinical": {"numeric": ("age",), "categorical": {"sex": ()}}})
+    return ConfigDict({"cohort": values, "images": images, "clinical": {"numeric": ("age",), "categorical": {"sex": ()}, "codes": {}}})
 
 
 def make_unit(name: str, paths: dict, age=60.0, sex="F", poor=1.0):

@@ -16,7 +16,7 @@ COHORT = units((60.0, "M", "1.0"), (None, "F", "0"), (80.0, None, None), (70.0, 
 
 
 def make(**categorical):
-    config = ConfigDict({"clinical": {"numeric": ("age",), "categorical": categorical or {"sex": (), "prior": ("0", "1")}}})
+    config = ConfigDict({"clinical": {"numeric": ("age",), "categorical": categorical or {"sex": (), "prior": ("0", "1")}, "codes": {}}})
     return clinical.schema(config, COHORT)
 
 
@@ -90,6 +90,6 @@ def test_column_never_seen_and_no_rows():
 def test_bad_columns_are_named():
     many = units(*[(1.0, f"name {i}", None) for i in range(70)])
     with pytest.raises(InputError, match="'sex' has 70 levels"):
-        clinical.schema(ConfigDict({"clinical": {"numeric": (), "categorical": {"sex": ()}}}), many)
+        clinical.schema(ConfigDict({"clinical": {"numeric": (), "categorical": {"sex": ()}, "codes": {}}}), many)
     with pytest.raises(InputError, match="'age' is listed as numeric and as categorical"):
         make(age=())
