@@ -53,5 +53,7 @@ def build(config, dtype) -> MultiTask:
         dropout=config.model.dropout[0],
         widths=tuple(config.model.widths),
         frozen=config.optimizer.encoder_rate == 0,
+        pool=config.model.pool,
+        drop_path=config.model.drop_path,
     )
     return MultiTask(settings.image_names(config)[0], encoder, heads.sizes(config), encoders.ENCODERS[config.model.encoder].heads)

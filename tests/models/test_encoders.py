@@ -29,10 +29,13 @@ def residual_small(parts: encoders.Parts):
 
 
 def transformer(parts: encoders.Parts):
-    token, positions = (True, "learned") if parts.dims == 3 else (False, "sincos")
-    return vit.VisionTransformer(
-        parts.dims, 24, 2, 3, patch=8, token=token, positions=positions, dropout=parts.dropout, remat=parts.remat, dtype=parts.dtype
-    )
+    pool = "token" if parts.dims == 3 else "mean"
+    return vit.VisionTransformer(parts.dims, 24, 2, 3, 8, pool, parts.dropout, remat=parts.remat, dtype=parts.dtype)
+
+
+def transformer_of_paths(parts: encoders.Parts):
+    """Rows pass by its second layer."""
+    return vit.VisionTransformer(2, 24, 2, 3, 8, "token_mean", parts.dropout, 0.5 if parts.dropout else 0.0, parts.remat, parts.dtype)
 
 
 def plain(parts: encoders.Parts):
@@ -60,6 +63,7 @@ SMALL = {
     "resnet_small_3d": (residual_small, (8, 9, 8), 1, RESNET),
     "vit_2d": (transformer, (16, 24), 3, VIT),
     "vit_3d": (transformer, (8, 16, 8), 1, VIT),
+    "vit_paths_2d": (transformer_of_paths, (16, 24), 3, VIT),
 }
 
 
@@ -258,7 +262,7 @@ def test_the_two_residual_networks_are_torchvisions():
 
 
 def test_published_vit_b_16():
-    module = vit.VisionTransformer(2, 768, 12, 12, token=True, positions="learned")
+    module = vit.VisionTransformer(2, 768, 12, 12, pool="token")
     params, _ = shapes(module, (224, 224), 3)
     count = sum(leaf.size for leaf in jax.tree.leaves(params))
     assert count == 85_798_656 == transformer_size(768, 12, 3 * 256) + 768 + (196 + 1) * 768
@@ -305,8 +309,10 @@ def test_unknown_names_are_told_the_nearest():
         encoders.make("resnet18_3", jnp.dtype("float32"))
     with pytest.raises(InputError, match="group"):
         encoders.make("resnet18_3d", jnp.dtype("float32"), norm="groups")
-    with pytest.raises(ValueError, match="sincos"):
-        vit.VisionTransformer(2, 8, 1, 1, positions="none").init(jax.random.key(0), jnp.zeros((1, 16, 16, 1)))
+    with pytest.raises(InputError, match="token_mean"):
+        encoders.make("vit_s_2d", jnp.dtype("float32"), pool="tokenmean")
+    with pytest.raises(ValueError, match="token_mean"):
+        vit.VisionTransformer(2, 8, 1, 1, pool="none").init(jax.random.key(0), jnp.zeros((1, 16, 16, 1)))
 
 
 def test_what_is_asked_for_reaches_the_encoder():
@@ -314,7 +320,9 @@ def test_what_is_asked_for_reaches_the_encoder():
     assert module.conv.keywords == {"form": "native", "dtype": jnp.dtype("bfloat16")} and module.remat
     assert module.norm.func is norm.BatchNorm and module.norm.keywords == {"axis": None, "frozen": False, "dtype": jnp.dtype("bfloat16")}
     assert encoders.make("resnet18_3d", jnp.dtype("float32"), norm="group").norm.func is norm.GroupNorm
-    assert encoders.make("vit_s_2d", jnp.dtype("float32"), dropout=0.3).dropout == 0.3
+    module = encoders.make("vit_s_2d", jnp.dtype("float32"), dropout=0.3, pool="token", drop_path=0.1)
+    assert (module.dropout, module.pool, module.drop_path) == (0.3, "token", 0.1)
+    assert encoders.make("vit_s_2d", jnp.dtype("float32"), drop_path=0.1, frozen=True).drop_path == 0
 
 
 @pytest.mark.parametrize("name", SMALL)
