@@ -74,12 +74,12 @@ class Begin:
                 f"{CURES[self.subtree]}"
             )
 
-    def told(self) -> dict:
-        """What `run.json` says of it, as json."""
+    def told(self, remarks: tuple[str, ...]) -> dict:
+        """What `run.json` says of it, as json. remarks: those of `onto`."""
         tensors = len(jax.tree.leaves(self.ready()))
         return {
             "file": self.source, "sha256": self.digest, "part": self.subtree or "network", "tensors": tensors,
-            "left_out": list(self.left_out), "remarks": list(self.remarks),
+            "left_out": list(self.left_out), "remarks": list(remarks),
         }  # fmt: skip
 
 

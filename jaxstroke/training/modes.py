@@ -71,7 +71,7 @@ def make_ready(config, workdir: epath.Path, begin: Begin | None = None, names: t
     engine = engines.build(config, loaded.arrays, numbers[todo[0].id], loaded.stored, begin)
     if hosts.first():
         summary.write(config, cohort, loaded, drift.inputs(config, loaded, prepared), workdir)
-        began = {} if begin is None or begin.variables is None else {"init_from": begin.told()}
+        began = {} if begin is None or begin.variables is None else {"init_from": begin.told(engine.begin.remarks)}
         work.write(workdir, config, [str(device) for device in jax.devices()], hashes, began)
     return Ready(loaded, prepared, todo, numbers, engine)
 

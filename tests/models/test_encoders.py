@@ -178,6 +178,53 @@ def test_dropout_needs_keys_and_differs_from_row_to_row():
     assert float(jnp.abs(dropped[0] - dropped[1]).max()) > 0.01
 
 
+def test_a_transformers_layers_are_passed_by_more_often_the_later_they_are():
+    """What each of four layers adds is there whole, and larger, or not at all, at rates from 0 to 0.6; without keys it is plain."""
+    rows, rate = 600, 0.6
+    module = vit.VisionTransformer(2, 8, 4, 2, 8, drop_path=rate)
+    x = jnp.broadcast_to(jax.random.normal(jax.random.key(0), (1, 8, 8, 1)), (rows, 8, 8, 1))
+    variables = jax.jit(module.init)(jax.random.key(1), x[:1])
+    apply = jax.jit(module.apply)
+    found = apply(variables, x, None, jax.random.split(jax.random.key(2), rows))
+    maps = [np.asarray(found[name]).reshape(rows, -1) for name in ("patches", "layer1", "layer2", "layer3", "layer4")]
+    for number, (before, after) in enumerate(zip(maps, maps[1:], strict=False)):
+        both = (rate * number / 3) ** 2  # neither attention nor perceptron adds anything
+        assert abs((np.abs(after - before).max(1) == 0).mean() - both) < 0.06
+    assert len(np.unique(maps[1].round(4), axis=0)) == 1
+    plain, without = apply(variables, x), vit.VisionTransformer(2, 8, 4, 2, 8).apply(variables, x[:1])
+    np.testing.assert_allclose(plain["pooled"][0], without["pooled"][0], atol=1e-6)
+
+
+def test_the_mean_over_keys_of_what_a_layer_adds_is_what_it_adds():
+    """Of the last branch, whose input the other draw does not change."""
+    rows = 3000
+    layer = vit.Layer(2, 0.0, 0.4, 1, jnp.dtype("float32"))
+    x = jnp.broadcast_to(jax.random.normal(jax.random.key(0), (1, 3, 8)), (rows, 3, 8))
+    variables = jax.jit(layer.init)(jax.random.key(1), x[:1], None)
+    variables["params"]["down"] = jax.tree.map(jnp.zeros_like, variables["params"]["down"])
+    found = jax.jit(layer.apply)(variables, x, jax.random.split(jax.random.key(2), rows))
+    plain = layer.apply(variables, x[:1], None)[0]
+    np.testing.assert_allclose(found.mean(0), plain, atol=0.05 * float(jnp.abs(plain - x[0]).max()))
+
+
+def test_what_the_pools_of_a_transformer_are():
+    x = jax.random.normal(jax.random.key(0), (3, 16, 24, 3))
+    modules = {pool: vit.VisionTransformer(2, 24, 2, 3, 8, pool) for pool in vit.POOLS}
+    variables = jax.jit(modules["token"].init)(jax.random.key(1), x)
+    trees = {pool: jax.eval_shape(module.init, jax.random.key(1), x)["params"] for pool, module in modules.items()}
+    assert trees["token"] == trees["token_mean"]
+    assert trees["token"].keys() - trees["mean"].keys() == {"token", "token_position", "positions"}
+    found = {pool: jax.jit(modules[pool].apply)(variables, x) for pool in ("token", "token_mean")}
+    jax.tree.map(np.testing.assert_array_equal, *({k: v for k, v in one.items() if k != "pooled"} for one in found.values()))
+    mean = found["token_mean"]["layer2"].mean((1, 2))
+    np.testing.assert_allclose(found["token_mean"]["pooled"], (mean - mean.mean(1, keepdims=True)) / mean.std(1, keepdims=True), atol=1e-3)
+    assert float(jnp.abs(found["token"]["pooled"] - found["token_mean"]["pooled"]).max()) > 0.1
+    changed = jax.tree.map(jnp.array, variables)
+    changed["params"]["token"] = changed["params"]["token"].at[0].add(1.0)
+    for pool in ("token", "token_mean"):  # both look at the class token, one by attention alone
+        assert float(jnp.abs(jax.jit(modules[pool].apply)(changed, x)["pooled"] - found[pool]["pooled"]).max()) > 1e-3
+
+
 @pytest.mark.parametrize("name", ["densenet_3d", "perez_3d", "resnet_2d", "resnet_3d"])
 def test_group_norm_needs_no_statistics(name):
     x, _ = inputs(name)
