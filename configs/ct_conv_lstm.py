@@ -93,6 +93,7 @@ def demo(config):
     config.train.buckets = (8, 16, 32)
     small(config)
     config.model.encoder = "plain_2d"  # batch normalisation: without it a small lesion is not found in these few epochs
+    config.model.widths = (16, 32, 64, 128)
     config.model.dropout = (0.0, 0.3)
     config.split.folds = 3
     config.train.batch_size, config.train.epochs = 8, 12
@@ -120,7 +121,7 @@ def soop_views(config):
     config.evaluate.subgroups = ("sex", "age")
     small(config)
     config.model.fusion, config.split.inner_folds = "stacked", 3
-    config.model.encoder = "plain_2d"
+    config.model.encoder, config.model.widths = "plain_2d", (16, 32, 64, 128)
     config.model.dropout = (0.0, 0.3)
     config.optimizer.learning_rate = 2e-3
     unpainted = {"model.images": ("unpainted",)}

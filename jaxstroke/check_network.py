@@ -49,11 +49,14 @@ ENCODER_INPUTS = {
     "vit_b_3d": Takes("ViT-B/16-3D", 3, 16, 16),
 }
 
+TRANSFORMERS = tuple(name for name in ENCODER_INPUTS if name.startswith("vit_"))
+
 
 def check(config):
     """Raise InputError naming the first key that cannot be right, and what it could be."""
     check_merge(config)
     check_encoder(config)
+    check_transformer(config)
     check_beginning(config)
     check_stages(config)
 
@@ -148,6 +151,18 @@ def check_encoder(config):
         refused = takes.refusal(shape[-takes.axes :])
         if refused:
             raise InputError(f"config.images.{name}.shape = {shape}: {refused}")
+
+
+def check_transformer(config):
+    """How tokens are pooled, and layers passed by, is of a transformer."""
+    network, encoder = config.model.name, config.model.encoder
+    if encoder in TRANSFORMERS or (config.model.pool, config.model.drop_path) == ("mean", 0):
+        return
+    what = f"config.model.encoder = '{encoder}' is none" if encoder else f"'{network}' has none"
+    raise InputError(
+        f"config.model.pool and .drop_path are of a transformer, and {what}: leave them at mean and 0, or set config.model.encoder to one "
+        f"of {', '.join(TRANSFORMERS)}"
+    )
 
 
 def check_beginning(config):

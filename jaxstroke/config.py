@@ -93,7 +93,7 @@ def base() -> ConfigDict:
             "images": (),  # the images the network sees, () = all
             "clinical": (),  # the clinical columns the network sees, () = all
             "scaling": "standard",  # of clinical columns over the training patients: standard (mean 0, deviation 1) | minmax (0 to 1)
-            # .pth, .pt or .safetensors from which every run begins: a published PyTorch network, or of its encoder alone a ResNet's
+            # .pth, .pt or .safetensors from which every run begins: a published PyTorch network, or of its encoder a ResNet's or a ViT's
             "init_from": "",  # "" = random
             "pool": "mean",  # of a transformer's tokens: mean (no class token) | token (the class token) | token_mean (of all but that)
             "drop_path": 0.0,  # of a transformer: probability that a row passes by its last layer; rises to that from 0 at the first

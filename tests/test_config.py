@@ -7,7 +7,8 @@ from jaxstroke import check, check_network, config_json, limits, models
 from jaxstroke import workdir as work
 from jaxstroke.config import COLUMNS_ALONE
 from jaxstroke.errors import InputError
-from jaxstroke.models import standardise
+from jaxstroke.models import encoders, standardise
+from jaxstroke.models.encoders import vit
 from jaxstroke.preprocess import normalise
 
 VARIANTS = ("demo", "smoke", "soop", "soop_all", "ist", "own", "paper")
@@ -111,6 +112,10 @@ def test_differences_name_the_leaf():
         ("model.scaling", "min", "minmax"),
         ("model.standardise", "imagnet", "imagenet"),
         ("model.standardise", "imagenet", "'ct_conv_lstm', which reads pictures; 'mri_cnn_lstm'"),
+        ("model.pool", "tokenmean", "token_mean"),
+        ("model.pool", "token", r"pool and \.drop_path are of a transformer, and 'mri_cnn_lstm' has none"),
+        ("model.drop_path", 0.1, "leave them at mean and 0"),
+        ("model.drop_path", 1.0, "drop_path = 1.0"),
         ("optimizer.encoder_rate", -0.1, "0 to 1000"),
         ("optimizer.layer_decay", 0.0, "0.01 to 1"),
     ],
@@ -153,6 +158,18 @@ def test_a_network_without_an_encoder_has_no_rate_of_one(config_file, network, k
         check.check(config)
 
 
+def test_tokens_are_pooled_and_layers_dropped_in_a_transformer_alone(sequence_file):
+    config = sequence_file.get_config("own")
+    with config.unlocked():
+        config.model.encoder = "vit_s_2d"
+        config.model.pool, config.model.drop_path = "token_mean", 0.2
+    check.check(config)
+    with config.unlocked():
+        config.model.encoder = "resnet18_2d"
+    with pytest.raises(InputError, match=r"config\.model\.encoder = 'resnet18_2d' is none: .* one of vit_s_2d, vit_b_2d, vit_l_2d"):
+        check.check(config)
+
+
 def test_standardised_images_are_shares(sequence_file):
     """Of what a network standardises, 0 is black and 1 white."""
     config = sequence_file.get_config("own")
@@ -169,4 +186,6 @@ def test_the_names_that_are_checked_are_those_that_are_built():
     assert set(check.CHOICES["model.standardise"]) == set(standardise.STANDARDS)
     assert set(limits.SHARES) == {name for name, (_, limits) in normalise.NORMALISE.items() if limits == (0.0, 1.0)}
     assert set(limits.IMAGE_CHOICES["normalise"]) == set(normalise.NORMALISE)
+    assert set(check.CHOICES["model.pool"]) == set(vit.POOLS)
+    assert {encoders.ENCODERS[name].build for name in check_network.TRANSFORMERS} == {encoders.vit_s, encoders.vit_b, encoders.vit_l}
     assert {*check_network.OWN_ENCODER, *check_network.ENCODED} == set(models.MODELS)

@@ -114,10 +114,10 @@ def read_cohort(config, workdir, labelled: bool = True) -> Cohort:
     notes = tuple((f"{name} outside its range, taken as missing", count) for name, count in layout.outside.items() if count)
     notes += tuple(collections.Counter(text for unit in units for text in unit.unlabelled.values() if labelled).items())
     notes += _classes_without_patients(config, [unit for unit, kept in zip(units, keep, strict=True) if kept]) if labelled else ()
-    notes += _unread_codes(layout, units)
     notes += (("without outcome, seen in pre-training alone", sum(rest)),) if any(rest) and settings.pretrains(config) else ()
     for text, count in notes:
         logging.warning("%s: %d rows", text, count)
+    notes += _unread_codes(layout, units)
     used, unlabelled = (tuple(unit for unit, yes in zip(units, chosen, strict=True) if yes) for chosen in (keep, rest))
     if labelled and config.evaluate.per == "patient":
         _check_one_class(config, used, str(source))

@@ -6,7 +6,7 @@ from etils import epath
 
 from jaxstroke import workdir as work
 from jaxstroke.errors import InputError
-from jaxstroke.interop import torch_file, torch_resnet, torch_weights
+from jaxstroke.interop import torch_file, torch_resnet, torch_vit, torch_weights
 from jaxstroke.training.begin import Begin
 from jaxstroke.training.pretrained import Pretrained
 
@@ -16,6 +16,8 @@ PUBLISHED = {
     ("ich_multitask", "perez_3d"): "perez",
     ("tabular_dnn", ""): "tabular_dnn",
 }
+
+READ = 2**24  # bytes
 
 
 def begin(config, workdir: epath.Path) -> Begin | Pretrained | None:
@@ -29,12 +31,12 @@ def begin(config, workdir: epath.Path) -> Begin | Pretrained | None:
     if (work.absolute(source) / "run.json").exists() or work.absolute(source).is_dir():
         return Pretrained.read(work.absolute(source), source)
     network = PUBLISHED.get((config.model.name, config.model.encoder))
-    if network is None and config.model.encoder not in torch_resnet.NETWORKS:
+    if network is None and config.model.encoder not in (*torch_resnet.NETWORKS, *torch_vit.NETWORKS):
         known = ", ".join(" on ".join(filter(None, pair)) for pair in PUBLISHED)
-        encoders = ", ".join(torch_resnet.NETWORKS)
+        resnets, transformers = (", ".join(of.NETWORKS) for of in (torch_resnet, torch_vit))
         raise InputError(
             f"config.model.init_from = {source}: '{config.model.name}' has no published weights. Known: {known}; and by torchvision's "
-            f"names those of config.model.encoder = {encoders}."
+            f"names those of config.model.encoder = {resnets}; and by timm's those of {transformers}."
         )
     path, written = work.absolute(source), work.read(workdir)
     if not path.exists():
@@ -46,7 +48,16 @@ def begin(config, workdir: epath.Path) -> Begin | Pretrained | None:
         made = of_network(network, tensors) if network else of_encoder(config, tensors)
     except (InputError, OSError) as error:
         raise InputError(f"config.model.init_from = {source}: {error}") from None
-    return Begin(source, hashlib.sha256(path.read_bytes()).hexdigest(), **made)
+    return Begin(source, digest(path), **made)
+
+
+def digest(path: epath.Path) -> str:
+    """sha256 of a file, which may be larger than memory."""
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        while part := file.read(READ):
+            found.update(part)
+    return found.hexdigest()
 
 
 def of_network(network: str, tensors: dict) -> dict:
@@ -56,8 +67,12 @@ def of_network(network: str, tensors: dict) -> dict:
 
 def of_encoder(config, tensors: dict) -> dict:
     """What `Begin` knows of an encoder's weights."""
-    variables, left = torch_resnet.convert(config.model.encoder, tensors)
-    remarks = [f"left out of config.model.init_from: {torch_weights.listed(list(left))}"] if left else []
+    if config.model.encoder in torch_vit.NETWORKS:
+        variables, left, said = torch_vit.convert(config.model.encoder, tensors, config.model.pool)
+    else:
+        variables, left = torch_resnet.convert(config.model.encoder, tensors)
+        said = ()
+    remarks = [*said, f"left out of config.model.init_from: {torch_weights.listed(list(left))}"] if left else [*said]
     if config.model.standardise == "none":
         remarks.append("images go into the network as they are prepared; weights of ImageNet expect config.model.standardise = imagenet")
     return {"variables": variables, "subtree": "encoder", "left_out": left, "remarks": tuple(remarks)}

@@ -41,7 +41,7 @@ def convert(encoder: str, state_dict: dict[str, np.ndarray]) -> tuple[dict, tupl
             tensors[renamed] = name, value
     found = {name: value for name, (_, value) in tensors.items()}
     wanted = list(layers(encoder))
-    torch_weights.refuse_others(encoder, wanted, found)
+    torch_weights.refuse_others(encoder, torch_weights.shapes_of(wanted), found)
     taken = {name for name, _ in tensors.values()}
     left = tuple(name for name in state_dict if name not in taken and not name.endswith(torch_weights.IGNORED))
     return torch_weights.laid_out(wanted, found), left

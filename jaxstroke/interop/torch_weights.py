@@ -42,11 +42,12 @@ class Layer:
 
 
 # Of each kind: PyTorch's name -> (our collection, our name).
-KERNEL, BIAS = ("params", "kernel"), ("params", "bias")
+KERNEL, BIAS, SCALE = ("params", "kernel"), ("params", "bias"), ("params", "scale")
 KINDS = {
     "conv": {"weight": KERNEL},
     "biased": {"weight": KERNEL, "bias": BIAS},
-    "norm": {"weight": ("params", "scale"), "bias": BIAS, "running_mean": ("batch_stats", "mean"), "running_var": ("batch_stats", "var")},
+    "layer_norm": {"weight": SCALE, "bias": BIAS},
+    "norm": {"weight": SCALE, "bias": BIAS, "running_mean": ("batch_stats", "mean"), "running_var": ("batch_stats", "var")},
 }
 
 
@@ -59,7 +60,7 @@ def convert(model_name: str, state_dict: dict[str, np.ndarray]) -> dict:
         raise InputError(f"'{model_name}' is no network with published PyTorch weights.{nearest(model_name, NETWORKS)}")
     tensors = {name: value for name, value in state_dict.items() if not name.endswith(IGNORED)}
     layers = list(NETWORKS[model_name](tensors))
-    refuse_others(model_name, layers, tensors)
+    refuse_others(model_name, shapes_of(layers), tensors)
     variables = laid_out(layers, tensors)
     return with_flags(variables) if model_name == "tabular_dnn" else variables
 
@@ -82,11 +83,16 @@ def arranged(value: np.ndarray) -> np.ndarray:
     return np.array(value, np.float32, order="C")
 
 
-def refuse_others(model_name: str, layers: list[Layer], tensors: dict[str, np.ndarray]):
-    """Raise for tensors that are not what these layers have."""
-    wanted = {}
+def shapes_of(layers: list[Layer]) -> dict[str, tuple[int, ...]]:
+    """{name of a tensor: its shape in PyTorch, -1 where any size fits}."""
+    found = {}
     for layer in layers:
-        wanted |= {f"{layer.theirs}.{name}": layer.weight if name == "weight" else layer.weight[:1] for name in KINDS[layer.kind]}
+        found |= {f"{layer.theirs}.{name}": layer.weight if name == "weight" else layer.weight[:1] for name in KINDS[layer.kind]}
+    return found
+
+
+def refuse_others(model_name: str, wanted: dict[str, tuple[int, ...]], tensors: dict[str, np.ndarray]):
+    """Raise for tensors that are not those of these names and shapes."""
     both = [name for name in wanted if name in tensors]
     wrong = {
         "missing": [name for name in wanted if name not in tensors],

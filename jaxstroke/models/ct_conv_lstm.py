@@ -48,7 +48,10 @@ class ConvSequence(nn.Module):
         return {"logits": heads.Heads(self.tasks, name="heads")(dropped), "features": {"patient": x}, "parts": {}}
 
     def maps(self, x: jax.Array, mask: jax.Array, weight: jax.Array | None, keys: jax.Array | None, train: bool) -> jax.Array:
-        """`b s h w c -> b s h' w' f`: every image by the one encoder. Images that are not there do not move its norms' statistics."""
+        """`b s h w c -> b s h' w' f`: every image by the one encoder. Images that are not there do not move its norms' statistics.
+
+        Where no map is needed, an encoder by name gives what it makes of its last one, `b s 1 1 f`: of a transformer not the mean alone.
+        """
         b, s, *space = x.shape
         flat = standardise.standardised(x.reshape(b * s, *space), self.standard)
         if self.encoder is None:
@@ -56,7 +59,8 @@ class ConvSequence(nn.Module):
         else:
             shown = (mask if weight is None else mask * weight[:, None]).reshape(b * s)
             each = None if keys is None else jax.vmap(lambda key: jax.random.split(key, s))(keys).reshape(b * s)
-            found = list(self.encoder(flat, shown, each, train).values())[-2]  # the last map; what follows is its mean
+            *_, last, pooled = self.encoder(flat, shown, each, train).values()
+            found = last if self.sequence == "convlstm" else pooled[:, None, None]
         return found.reshape(b, s, *found.shape[1:])
 
 

@@ -136,6 +136,17 @@ def dropout(x: jax.Array, rate: float, keys: jax.Array | None, site: int) -> jax
     return jnp.where(jax.vmap(row)(keys, x), x / (1.0 - rate), 0.0).astype(x.dtype)
 
 
+def dropped_rows(x: jax.Array, rate: float, keys: jax.Array | None, site: int) -> jax.Array:
+    """Stochastic depth (Huang et al. 2016, arXiv 1603.09382): each row of `b ...` is there whole, times 1 / (1 - rate), or not at all.
+
+    For what a residual branch adds; rate 0 to below 1, keys and site as for `dropout`.
+    """
+    if keys is None or rate == 0.0:
+        return x
+    kept = jax.vmap(lambda key: jax.random.bernoulli(jax.random.fold_in(key, site), 1.0 - rate))(keys)
+    return jnp.where(kept.reshape(-1, *(1,) * (x.ndim - 1)), x / (1.0 - rate), 0.0).astype(x.dtype)
+
+
 def kept_channels(rate: float, keys: jax.Array | None, shape: tuple[int, ...]) -> jax.Array | None:
     """Inverted dropout of whole channels, as PyTorch's Dropout3d does, of all layers in one draw: factors `b *shape`, 0 or 1 / (1 - rate).
 

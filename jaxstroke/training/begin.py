@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import jax
 
 from jaxstroke.errors import InputError
-from jaxstroke.training import subtrees
+from jaxstroke.training import adapt, subtrees
 
 NAMED = 6  # tensors named in a message
 CURES = {  # by the subtree that is begun from a file, "" = the whole network
@@ -65,14 +65,15 @@ class Begin:
         places = subtrees.places(like["params"], self.subtree)
         if not places:
             raise InputError(f"config.model.init_from = {self.source} is of an {self.subtree}, and the network has none")
-        found = {"params": {}, "batch_stats": {}}
+        found, remarks = {"params": {}, "batch_stats": {}}, list(self.remarks)
         for place in places:
             wanted = {kind: subtrees.at(like[kind], place) for kind in found}
-            variables = for_grey(self.variables, wanted)
+            variables, more = adapt.adapted(self.variables, wanted)
+            remarks += [remark for remark in more if remark not in remarks]
             self.check(variables, wanted, place)
             for kind, tree in found.items():
                 subtrees.put(tree, place, variables[kind])
-        return dataclasses.replace(self, variables=found)
+        return dataclasses.replace(self, variables=found, remarks=tuple(remarks))
 
     def check(self, variables: dict, like: dict, place: tuple[str, ...] = ()):
         """Raise InputError naming the tensors that are not those wanted at a place in the network."""
@@ -88,27 +89,13 @@ class Begin:
                 f"{CURES[self.subtree]}"
             )
 
-    def told(self) -> dict:
-        """What `run.json` says of it, as json."""
+    def told(self, placed: "Begin") -> dict:
+        """What `run.json` says of it, as json. placed: what `onto` gave."""
         tensors = len(jax.tree.leaves(self.ready()))
         return {
             "file": self.source, "sha256": self.digest, "part": self.subtree or "network", "tensors": tensors,
-            "left_out": list(self.left_out), "remarks": list(self.remarks),
+            "left_out": list(self.left_out), "remarks": list(placed.remarks),
         }  # fmt: skip
-
-
-def for_grey(variables: dict, like: dict) -> dict:
-    """The variables, a kernel over the three colours of a picture summed where the network's is over one channel.
-
-    A grey image then gives what it would give in place of each of the three.
-    """
-
-    def one(path, value):
-        wanted = getattr(subtrees.at(like, tuple(key.key for key in path)), "shape", None)
-        grey = value.ndim > 2 and value.shape[-2] == 3 and wanted == (*value.shape[:-2], 1, value.shape[-1])
-        return value.sum(-2, keepdims=True) if grey else value
-
-    return jax.tree_util.tree_map_with_path(one, variables)
 
 
 def shapes(variables: dict, place: tuple[str, ...] = ()) -> dict[str, tuple[int, ...]]:

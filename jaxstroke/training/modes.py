@@ -84,7 +84,7 @@ def make_ready(
     engine = engines.build(config, loaded.arrays, numbers[todo[0].id], loaded.stored, begin)
     if hosts.first():
         summary.write(config, cohort, loaded, drift.inputs(config, loaded, prepared), workdir)
-        began = {} if engine.begin is None or engine.begin.gone else {"init_from": engine.begin.told()}
+        began = {} if begin is None or begin.gone else {"init_from": begin.told(engine.begin)}
         if settings.pretrains(config) and began:
             work.write_json(workdir / stages.FOLDER / "taken.json", began["init_from"])
         work.write(workdir, config, [str(device) for device in jax.devices()], hashes, began)

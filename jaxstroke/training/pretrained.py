@@ -136,12 +136,12 @@ class Pretrained:
             f"from {where}: {taken}", f"not taken over: {listed(self.left_out)}", f"begins at random: {listed(self.random)}",
         )  # fmt: skip
 
-    def told(self) -> dict:
-        """What `run.json` says of it, as json."""
+    def told(self, placed: "Pretrained") -> dict:
+        """What `run.json` says of it, as json. placed: what `onto` gave."""
         return {
             "file": self.source, "sha256": self.digest, "part": SUBTREE, "transductive": self.transductive,
-            "taken": {"/".join(path): "/".join(source) for path, source in self.places.items()},
-            "left_out": list(self.left_out), "random": list(self.random), "remarks": list(self.remarks), "networks": self.chosen,
+            "taken": {"/".join(path): "/".join(source) for path, source in placed.places.items()},
+            "left_out": list(placed.left_out), "random": list(placed.random), "remarks": list(placed.remarks), "networks": self.chosen,
         }  # fmt: skip
 
 

@@ -82,6 +82,34 @@ def test_every_map_and_the_logits_are_pytorchs(tmp_path, encoder):
     assert jax.tree.map(np.shape, variables) == shapes(encoder)
 
 
+def test_features_are_those_of_transformers():
+    """The same random weights in the other library's own ResNet-50, which names them otherwise."""
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    network = transformers.ResNetModel(transformers.ResNetConfig()).eval()
+    weights = published("resnet50_2d")
+    parts = {"conv": "convolution", "bn": "normalization"}
+    renamed = {}
+    for name, value in weights.items():
+        first, *rest, last = name.split(".")
+        if first == "fc":
+            continue
+        if rest:
+            number = int(rest[1][-1]) - 1 if rest[1] != "downsample" else int(rest[2])
+            part = parts[rest[1][:-1]] if rest[1] != "downsample" else list(parts.values())[number]
+            place = f"layer.{number}" if rest[1] != "downsample" else "shortcut"
+            renamed[f"encoder.stages.{int(first[-1]) - 1}.layers.{rest[0]}.{place}.{part}.{last}"] = torch.tensor(value)
+        else:
+            renamed[f"embedder.embedder.{parts[first[:-1]]}.{last}"] = torch.tensor(value)
+    network.load_state_dict(renamed)
+    x = np.random.default_rng(1).normal(size=(2, 75, 64, 3)).astype(np.float32)
+    variables, _ = torch_resnet.convert("resnet50_2d", weights)
+    found = jax.jit(encoders.make("resnet50_2d", jnp.dtype("float32"), axis=None).apply)(variables, x)["pooled"]
+    with torch.no_grad():
+        expected = network(torch.tensor(x.transpose(0, 3, 1, 2))).pooler_output.numpy()[..., 0, 0]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
 def shapes(encoder: str, norm: str = "batch") -> dict:
     module = encoders.make(encoder, jnp.dtype("float32"), axis=None, norm=norm)
     made = jax.eval_shape(module.init, jax.random.key(0), jax.ShapeDtypeStruct((2, 32, 32, 3), jnp.float32))

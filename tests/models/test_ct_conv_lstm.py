@@ -7,7 +7,7 @@ import pytest
 
 from jaxstroke import models
 from jaxstroke.config_json import copied
-from jaxstroke.models import sequence
+from jaxstroke.models import encoders, sequence
 
 
 def made(sequence_file, name: str, encoder: str = ""):
@@ -23,7 +23,7 @@ def made(sequence_file, name: str, encoder: str = ""):
     return module, module.init(jax.random.key(0), batch, {}, train=False), batch
 
 
-@pytest.mark.parametrize(("name", "encoder"), [*((name, "") for name in sequence.SEQUENCES), ("mean", "resnet18_2d")])
+@pytest.mark.parametrize(("name", "encoder"), [*((name, "") for name in sequence.SEQUENCES), ("mean", "resnet18_2d"), ("mean", "vit_s_2d")])
 def test_more_padding_changes_no_prediction(sequence_file, name, encoder):
     module, variables, batch = made(sequence_file, name, encoder)
     longer = batch | {
@@ -44,6 +44,20 @@ def test_padded_images_get_no_gradient(sequence_file, name):
     gradient = np.asarray(jax.grad(loss)(batch["images/images"]))
     there = np.asarray(batch["images_mask/images"]) > 0
     assert (gradient[~there] == 0).all() and (np.abs(gradient[there]).sum((1, 2, 3)) > 0).any()
+
+
+def test_a_transformer_gives_what_it_pools_and_not_the_mean_of_its_last_map(sequence_file, monkeypatch):
+    """So its last norm learns; a convolutional memory reads the map itself."""
+    takes = encoders.ENCODER_INPUTS["vit_s_2d"]
+    monkeypatch.setitem(encoders.ENCODERS, "vit_s_2d", encoders.Encoder(takes, lambda parts: encoders.transformer(parts, 24, 2, 3)))
+    for name, reads in (("mean", True), ("convlstm", False)):
+        module, variables, batch = made(sequence_file, name, "vit_s_2d")
+
+        def loss(params, module=module, batch=batch):
+            return (module.apply({"params": params}, batch, {}, train=False)["logits"]["diagnosis"] ** 2).sum()
+
+        gradient = jax.jit(jax.grad(loss))(variables["params"])["encoder"]
+        assert bool(jnp.abs(gradient["norm"]["scale"]).max() > 0) == reads and jnp.abs(gradient["layer2"]["down"]["kernel"]).max() > 0
 
 
 def test_parameters_of_the_paper(sequence_file):

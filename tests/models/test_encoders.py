@@ -29,10 +29,13 @@ def residual_small(parts: encoders.Parts):
 
 
 def transformer(parts: encoders.Parts):
-    token, positions = (True, "learned") if parts.dims == 3 else (False, "sincos")
-    return vit.VisionTransformer(
-        parts.dims, 24, 2, 3, patch=8, token=token, positions=positions, dropout=parts.dropout, remat=parts.remat, dtype=parts.dtype
-    )
+    pool = "token" if parts.dims == 3 else "mean"
+    return vit.VisionTransformer(parts.dims, 24, 2, 3, 8, pool, parts.dropout, remat=parts.remat, dtype=parts.dtype)
+
+
+def transformer_of_paths(parts: encoders.Parts):
+    """Rows pass by its second layer."""
+    return vit.VisionTransformer(2, 24, 2, 3, 8, "token_mean", parts.dropout, 0.5 if parts.dropout else 0.0, parts.remat, parts.dtype)
 
 
 def plain(parts: encoders.Parts):
@@ -60,6 +63,7 @@ SMALL = {
     "resnet_small_3d": (residual_small, (8, 9, 8), 1, RESNET),
     "vit_2d": (transformer, (16, 24), 3, VIT),
     "vit_3d": (transformer, (8, 16, 8), 1, VIT),
+    "vit_paths_2d": (transformer_of_paths, (16, 24), 3, VIT),
 }
 
 
@@ -174,6 +178,53 @@ def test_dropout_needs_keys_and_differs_from_row_to_row():
     assert float(jnp.abs(dropped[0] - dropped[1]).max()) > 0.01
 
 
+def test_a_transformers_layers_are_passed_by_more_often_the_later_they_are():
+    """What each of four layers adds is there whole, and larger, or not at all, at rates from 0 to 0.6; without keys it is plain."""
+    rows, rate = 600, 0.6
+    module = vit.VisionTransformer(2, 8, 4, 2, 8, drop_path=rate)
+    x = jnp.broadcast_to(jax.random.normal(jax.random.key(0), (1, 8, 8, 1)), (rows, 8, 8, 1))
+    variables = jax.jit(module.init)(jax.random.key(1), x[:1])
+    apply = jax.jit(module.apply)
+    found = apply(variables, x, None, jax.random.split(jax.random.key(2), rows))
+    maps = [np.asarray(found[name]).reshape(rows, -1) for name in ("patches", "layer1", "layer2", "layer3", "layer4")]
+    for number, (before, after) in enumerate(zip(maps, maps[1:], strict=False)):
+        both = (rate * number / 3) ** 2  # neither attention nor perceptron adds anything
+        assert abs((np.abs(after - before).max(1) == 0).mean() - both) < 0.06
+    assert len(np.unique(maps[1].round(4), axis=0)) == 1
+    plain, without = apply(variables, x), vit.VisionTransformer(2, 8, 4, 2, 8).apply(variables, x[:1])
+    np.testing.assert_allclose(plain["pooled"][0], without["pooled"][0], atol=1e-6)
+
+
+def test_the_mean_over_keys_of_what_a_layer_adds_is_what_it_adds():
+    """Of the last branch, whose input the other draw does not change."""
+    rows = 3000
+    layer = vit.Layer(2, 0.0, 0.4, 1, jnp.dtype("float32"))
+    x = jnp.broadcast_to(jax.random.normal(jax.random.key(0), (1, 3, 8)), (rows, 3, 8))
+    variables = jax.jit(layer.init)(jax.random.key(1), x[:1], None)
+    variables["params"]["down"] = jax.tree.map(jnp.zeros_like, variables["params"]["down"])
+    found = jax.jit(layer.apply)(variables, x, jax.random.split(jax.random.key(2), rows))
+    plain = layer.apply(variables, x[:1], None)[0]
+    np.testing.assert_allclose(found.mean(0), plain, atol=0.05 * float(jnp.abs(plain - x[0]).max()))
+
+
+def test_what_the_pools_of_a_transformer_are():
+    x = jax.random.normal(jax.random.key(0), (3, 16, 24, 3))
+    modules = {pool: vit.VisionTransformer(2, 24, 2, 3, 8, pool) for pool in vit.POOLS}
+    variables = jax.jit(modules["token"].init)(jax.random.key(1), x)
+    trees = {pool: jax.eval_shape(module.init, jax.random.key(1), x)["params"] for pool, module in modules.items()}
+    assert trees["token"] == trees["token_mean"]
+    assert trees["token"].keys() - trees["mean"].keys() == {"token", "token_position", "positions"}
+    found = {pool: jax.jit(modules[pool].apply)(variables, x) for pool in ("token", "token_mean")}
+    jax.tree.map(np.testing.assert_array_equal, *({k: v for k, v in one.items() if k != "pooled"} for one in found.values()))
+    mean = found["token_mean"]["layer2"].mean((1, 2))
+    np.testing.assert_allclose(found["token_mean"]["pooled"], (mean - mean.mean(1, keepdims=True)) / mean.std(1, keepdims=True), atol=1e-3)
+    assert float(jnp.abs(found["token"]["pooled"] - found["token_mean"]["pooled"]).max()) > 0.1
+    changed = jax.tree.map(jnp.array, variables)
+    changed["params"]["token"] = changed["params"]["token"].at[0].add(1.0)
+    for pool in ("token", "token_mean"):  # both look at the class token, one by attention alone
+        assert float(jnp.abs(jax.jit(modules[pool].apply)(changed, x)["pooled"] - found[pool]["pooled"]).max()) > 1e-3
+
+
 @pytest.mark.parametrize("name", ["densenet_3d", "perez_3d", "resnet_2d", "resnet_3d"])
 def test_group_norm_needs_no_statistics(name):
     x, _ = inputs(name)
@@ -258,7 +309,7 @@ def test_the_two_residual_networks_are_torchvisions():
 
 
 def test_published_vit_b_16():
-    module = vit.VisionTransformer(2, 768, 12, 12, token=True, positions="learned")
+    module = vit.VisionTransformer(2, 768, 12, 12, pool="token")
     params, _ = shapes(module, (224, 224), 3)
     count = sum(leaf.size for leaf in jax.tree.leaves(params))
     assert count == 85_798_656 == transformer_size(768, 12, 3 * 256) + 768 + (196 + 1) * 768
@@ -305,8 +356,10 @@ def test_unknown_names_are_told_the_nearest():
         encoders.make("resnet18_3", jnp.dtype("float32"))
     with pytest.raises(InputError, match="group"):
         encoders.make("resnet18_3d", jnp.dtype("float32"), norm="groups")
-    with pytest.raises(ValueError, match="sincos"):
-        vit.VisionTransformer(2, 8, 1, 1, positions="none").init(jax.random.key(0), jnp.zeros((1, 16, 16, 1)))
+    with pytest.raises(InputError, match="token_mean"):
+        encoders.make("vit_s_2d", jnp.dtype("float32"), pool="tokenmean")
+    with pytest.raises(ValueError, match="token_mean"):
+        vit.VisionTransformer(2, 8, 1, 1, pool="none").init(jax.random.key(0), jnp.zeros((1, 16, 16, 1)))
 
 
 def test_what_is_asked_for_reaches_the_encoder():
@@ -314,7 +367,9 @@ def test_what_is_asked_for_reaches_the_encoder():
     assert module.conv.keywords == {"form": "native", "dtype": jnp.dtype("bfloat16")} and module.remat
     assert module.norm.func is norm.BatchNorm and module.norm.keywords == {"axis": None, "frozen": False, "dtype": jnp.dtype("bfloat16")}
     assert encoders.make("resnet18_3d", jnp.dtype("float32"), norm="group").norm.func is norm.GroupNorm
-    assert encoders.make("vit_s_2d", jnp.dtype("float32"), dropout=0.3).dropout == 0.3
+    module = encoders.make("vit_s_2d", jnp.dtype("float32"), dropout=0.3, pool="token", drop_path=0.1)
+    assert (module.dropout, module.pool, module.drop_path) == (0.3, "token", 0.1)
+    assert encoders.make("vit_s_2d", jnp.dtype("float32"), drop_path=0.1, frozen=True).drop_path == 0
 
 
 @pytest.mark.parametrize("name", SMALL)

@@ -161,7 +161,7 @@ def test_resnet_has_the_parameters_of_pytorchs(name, blocks, count):
 def test_transformer_equals_pytorchs_encoder_layers():
     """Patches as a strided convolution, pre-norm layers, a last norm."""
     width, heads, patch = 24, 3, 4
-    module = vit.VisionTransformer(2, width, 2, heads, patch=patch, token=True, positions="learned")
+    module = vit.VisionTransformer(2, width, 2, heads, patch=patch, pool="token")
     x = jax.random.normal(jax.random.key(0), (2, 8, 12, 3))
     variables = module.init(jax.random.key(1), x)
     params = variables["params"]
@@ -171,7 +171,8 @@ def test_transformer_equals_pytorchs_encoder_layers():
 
     kernel = np.asarray(params["embedding"]["kernel"]).reshape(patch, patch, 3, width)
     tokens = torch.nn.functional.conv2d(to_torch(x), tensor(kernel.transpose(3, 2, 0, 1)), tensor(params["embedding"]["bias"]), patch)
-    tokens = torch.cat([tensor(params["token"]).expand(2, 1, width), tokens.flatten(2).transpose(1, 2)], 1) + tensor(params["positions"])
+    tokens = tokens.flatten(2).transpose(1, 2) + tensor(params["positions"]).reshape(-1, width)
+    tokens = torch.cat([tensor(params["token"] + params["token_position"]).expand(2, 1, width), tokens], 1)
     for number in (1, 2):
         layer = torch.nn.TransformerEncoderLayer(
             width, heads, 4 * width, 0.0, "gelu", layer_norm_eps=1e-6, batch_first=True, norm_first=True

@@ -76,6 +76,18 @@ def test_dropout_keeps_the_mean_and_depends_on_the_row_key_only():
     assert layers.dropout(x, 0.3, None, site=2) is x
 
 
+def test_rows_are_dropped_whole_by_their_own_keys_and_the_mean_stays():
+    keys = jax.random.split(jax.random.key(0), 4000)
+    x = jnp.ones((4000, 3, 2))
+    y = np.asarray(layers.dropped_rows(x, 0.3, keys, site=2))
+    np.testing.assert_array_equal(y, np.broadcast_to(y[:, :1, :1], y.shape))
+    np.testing.assert_allclose(np.unique(y), [0, 1 / 0.7], rtol=1e-6)
+    assert abs(y.mean() - 1) < 0.04  # three deviations of the mean of so many rows: 0.031
+    np.testing.assert_array_equal(layers.dropped_rows(x[7:], 0.3, keys[7:], site=2), y[7:])
+    assert not np.array_equal(layers.dropped_rows(x, 0.3, keys, site=3), y)
+    assert layers.dropped_rows(x, 0.3, None, site=2) is x and layers.dropped_rows(x, 0.0, keys, site=2) is x
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_conv_pool_computes_in_the_asked_dtype_with_float32_parameters(dtype):
     net = layers.ConvPool(4, dtype=jnp.dtype(dtype))

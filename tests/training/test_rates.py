@@ -59,6 +59,26 @@ def test_factors_of_the_small_encoder_of_slices():
     assert [found["encoder"][f"ConvPool_{place}"]["kernel"] for place in range(3)] == [DECAY**3, DECAY**2, DECAY]
 
 
+def of_mae(name: str, layers: int) -> float:
+    """The factor of a parameter by its name in timm, as MAE's `get_layer_id_for_vit` counts (He et al. 2022, its fine-tuning code)."""
+    number = 0 if name.startswith(("cls_token", "pos_embed", "patch_embed")) else layers + 1
+    return DECAY ** (layers + 1 - (int(name.split(".")[1]) + 1 if name.startswith("blocks") else number))
+
+
+def test_factors_of_retfounds_transformer_are_those_of_mae():
+    module = encoders.make("vit_l_2d", jnp.dtype("float32"), axis=None, pool="token_mean")
+    made = jax.eval_shape(module.init, jax.random.key(0), jax.ShapeDtypeStruct((1, 224, 224, 3), jnp.float32))["params"]
+    found = rates.factors({"encoder": made, "heads": {"kernel": 0}}, optimizer_settings(layer_decay=DECAY))
+    theirs = {"token": "cls_token", "embedding": "patch_embed.proj", "norm": "fc_norm"}
+    theirs |= {"token_position": "pos_embed", "positions": "pos_embed"}
+    for name, entry in found["encoder"].items():
+        other = theirs.get(name) or f"blocks.{int(name.removeprefix('layer')) - 1}.mlp"
+        np.testing.assert_allclose(jax.tree.leaves(entry), of_mae(other, 24), rtol=1e-12)
+    assert len(found["encoder"]) == 24 + len(theirs) and found["heads"]["kernel"] == 1 == of_mae("head", 24)
+    assert set(jax.tree.leaves(found["encoder"]["layer24"])) == {0.65}
+    assert abs(found["encoder"]["embedding"]["kernel"] / 0.65**25 - 1) < 1e-12
+
+
 def test_positions_and_token_of_a_transformer_count_as_its_embedding():
     assert [rates.layer_of(name) for name in ("positions", "token", "embedding", "layer3", "norm")] == [0, 0, 0, 3, None]
 

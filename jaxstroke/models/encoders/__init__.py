@@ -24,7 +24,7 @@ class Parts:
 
     conv, conv_pool, norm: `layers.Conv`, `layers.ConvPool` and a norm, partially applied.
 
-    widths: channels of the stages, where an encoder's name does not say them.
+    widths: channels of the stages, where an encoder's name does not say them. pool, drop_path: of a transformer, see `vit`.
     """
 
     dims: int
@@ -35,6 +35,8 @@ class Parts:
     dtype: jnp.dtype
     dropout: float
     widths: tuple[int, ...] = ()
+    pool: str = "mean"
+    drop_path: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -77,16 +79,21 @@ def resnet50(parts: Parts) -> nn.Module:
     return resnet.ResNet(parts.dims, (3, 4, 6, 3), True, parts.conv, parts.norm, remat=parts.remat, dtype=parts.dtype)
 
 
+def transformer(parts: Parts, width: int, depth: int, heads: int) -> nn.Module:
+    settings = {"pool": parts.pool, "dropout": parts.dropout, "drop_path": parts.drop_path, "remat": parts.remat, "dtype": parts.dtype}
+    return vit.VisionTransformer(parts.dims, width, depth, heads, **settings)
+
+
 def vit_s(parts: Parts) -> nn.Module:
-    return vit.VisionTransformer(parts.dims, 384, 12, 6, dropout=parts.dropout, remat=parts.remat, dtype=parts.dtype)
+    return transformer(parts, 384, 12, 6)
 
 
 def vit_b(parts: Parts) -> nn.Module:
-    return vit.VisionTransformer(parts.dims, 768, 12, 12, dropout=parts.dropout, remat=parts.remat, dtype=parts.dtype)
+    return transformer(parts, 768, 12, 12)
 
 
 def vit_l(parts: Parts) -> nn.Module:
-    return vit.VisionTransformer(parts.dims, 1024, 24, 16, dropout=parts.dropout, remat=parts.remat, dtype=parts.dtype)
+    return transformer(parts, 1024, 24, 16)
 
 
 ENCODERS = {
@@ -119,6 +126,8 @@ def make(
     dropout: float = 0.0,
     widths: tuple[int, ...] = (16, 32, 64, 128),
     frozen: bool = False,
+    pool: str = "mean",
+    drop_path: float = 0.0,
 ) -> nn.Module:
     """The encoder of this name.
 
@@ -127,9 +136,9 @@ def make(
     again in the backward pass. dropout: of whole channels in a DenseNet and in Perez's network, of transformers; a ResNet has none.
     widths: channels of the stages of `plain_2d` and `resnet_small_3d`; the others' are those published. frozen: in training as in
     evaluation, without dropout and by the running statistics, as of a backbone whose weights do not change (`optimizer.encoder_rate` of 0).
-    Unknown names raise InputError.
+    pool, drop_path: of a transformer, see `vit.VisionTransformer`; others have none. Unknown names raise InputError.
     """
-    for key, value, known in (("encoder", name, ENCODERS), ("norm", norm, NORMS)):
+    for key, value, known in (("encoder", name, ENCODERS), ("norm", norm, NORMS), ("pool", pool, vit.POOLS)):
         if value not in known:
             raise InputError(f"config.model.{key} = '{value}' is unknown.{nearest(value, known)}")
     shared = {"axis": axis, "frozen": frozen} if norm == "batch" else {}
@@ -143,6 +152,8 @@ def make(
         dtype=dtype,
         dropout=0.0 if frozen else dropout,
         widths=widths,
+        pool=pool,
+        drop_path=0.0 if frozen else drop_path,
     )
     return encoder.build(parts)
 
@@ -159,6 +170,8 @@ def of_config(config, dtype: jnp.dtype) -> nn.Module:
         dropout=config.model.dropout[0],
         widths=tuple(config.model.widths),
         frozen=config.optimizer.encoder_rate == 0,
+        pool=config.model.pool,
+        drop_path=config.model.drop_path,
     )
 
 

@@ -1,5 +1,7 @@
 """Vision transformers: Dosovitskiy et al. 2021 (arXiv 2010.11929), pre-norm, over patches of pictures or of volumes."""
 
+import math
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -10,13 +12,19 @@ from jaxstroke.models import layers
 
 EPSILON = 1e-6
 DRAWN = nn.initializers.normal(0.02)  # class token and learned positions
+POOLS = ("mean", "token", "token_mean")
+PATHS = 1000  # sites of dropped rows begin here, behind those of dropout
 
 
 class Layer(nn.Module):
-    """Attention and a two-layer perceptron, each on a normed copy and added: `n t f -> n t f`. site: of its first dropout."""
+    """Attention and a two-layer perceptron, each on a normed copy and added: `n t f -> n t f`.
+
+    site: of its first dropout. drop_path: probability that a row goes without what is added, each of the two by itself.
+    """
 
     heads: int
     dropout: float
+    drop_path: float
     site: int
     dtype: jnp.dtype
 
@@ -26,16 +34,24 @@ class Layer(nn.Module):
         y = norm(self.dtype, "norm1")(x)
         q, k, v = jnp.moveaxis(dense(3 * f, self.dtype, "qkv")(y).reshape(n, t, 3, self.heads, f // self.heads), 2, 0)
         y = jax.nn.dot_product_attention(q, k, v).reshape(n, t, f)  # its softmax is float32 whatever the dtype
-        x = x + layers.dropout(dense(f, self.dtype, "out")(y), self.dropout, keys, self.site)
+        x = x + self.dropped(dense(f, self.dtype, "out")(y), keys, self.site)
         y = nn.gelu(dense(4 * f, self.dtype, "up")(norm(self.dtype, "norm2")(x)), approximate=False)
-        return x + layers.dropout(dense(f, self.dtype, "down")(y), self.dropout, keys, self.site + 1)
+        return x + self.dropped(dense(f, self.dtype, "down")(y), keys, self.site + 1)
+
+    def dropped(self, x: jax.Array, keys: jax.Array | None, site: int) -> jax.Array:
+        return layers.dropped_rows(layers.dropout(x, self.dropout, keys, site), self.drop_path, keys, PATHS + site)
 
 
 class VisionTransformer(nn.Module):
-    """Named feature maps `n *grid f` (patches, layer1, ...) and `pooled`, `n f` float32: the normed mean of all patches, or class token.
+    """Named feature maps `n *grid f` (patches, layer1, ...) and `pooled`, `n f` float32.
 
-    dims: 2 (`n h w c`) or 3 (`n d h w c`). token: a class token is added, and pooled is that. positions: sincos takes any size of image,
-    learned the size of the first one only. Layer normalisation throughout, so it needs no mask and knows no mesh axis.
+    dims: 2 (`n h w c`) or 3 (`n d h w c`). pool: what is pooled,
+        mean        the mean of all patches, each normed; no class token, and positions are sines, which take any size of image
+        token       the class token, normed; positions are learned, for the size of the first image only
+        token_mean  the norm of the mean of all patches; class token and positions as before (MAE's `global_pool`, He et al. 2021, and
+                    so RETFound's, Zhou et al. 2023)
+    drop_path: probability of the last layer that a row goes without what it adds, rising to that from 0 of the first (as timm's).
+    Layer normalisation throughout, so it needs no mask and knows no mesh axis.
     ValueError for an image of other axes, or that does not divide into patches.
     """
 
@@ -44,15 +60,15 @@ class VisionTransformer(nn.Module):
     depth: int
     heads: int
     patch: int = 16
-    token: bool = False
-    positions: str = "sincos"
+    pool: str = "mean"
     dropout: float = 0.0
+    drop_path: float = 0.0
     remat: bool = False
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x: jax.Array, mask=None, keys=None, train: bool = False) -> dict[str, jax.Array]:
-        """keys: `n`, for dropout, or None. mask, train: not used, every row is by itself."""
+        """keys: `n`, for dropout and dropped rows, or None. mask, train: not used, every row is by itself."""
         refused = Takes("a vision transformer", self.dims, smallest=self.patch, multiple=self.patch).refusal(x.shape[1:-1])
         if refused:
             raise ValueError(f"n *space c = {x.shape}: {refused}")
@@ -61,26 +77,37 @@ class VisionTransformer(nn.Module):
         x = layers.dropout(self.placed(x, grid), self.dropout, keys, 0)
 
         def as_map(tokens):
-            return tokens[:, int(self.token) :].reshape(-1, *grid, self.width)
+            return tokens[:, -math.prod(grid) :].reshape(-1, *grid, self.width)
 
         features = {"patches": as_map(x)}
         layer = nn.remat(Layer) if self.remat else Layer
         for number in range(self.depth):
-            x = layer(self.heads, self.dropout, 2 * number + 1, self.dtype, name=f"layer{number + 1}")(x, keys)
+            drop_path = self.drop_path * number / max(self.depth - 1, 1)
+            x = layer(self.heads, self.dropout, drop_path, 2 * number + 1, self.dtype, name=f"layer{number + 1}")(x, keys)
             features[f"layer{number + 1}"] = as_map(x)
-        x = norm(self.dtype, "norm")(x)
-        return features | {"pooled": x[:, 0].astype(jnp.float32) if self.token else x.mean(1, dtype=jnp.float32)}
+        return features | {"pooled": self.pooled(x)}
+
+    def pooled(self, x: jax.Array) -> jax.Array:
+        """Tokens after the last layer, `n t f -> n f` float32."""
+        normed = norm(self.dtype, "norm")
+        if self.pool == "mean":
+            return normed(x).mean(1, dtype=jnp.float32)
+        picked = x[:, 0] if self.pool == "token" else x[:, 1:].mean(1, dtype=jnp.float32)
+        return normed(picked).astype(jnp.float32)
 
     def placed(self, x: jax.Array, grid: tuple[int, ...]) -> jax.Array:
-        """Tokens `n t f` that know their place, behind a class token where one is asked for."""
-        if self.token:
-            first = self.param("token", DRAWN, (1, 1, self.width)).astype(self.dtype)
-            x = jnp.concatenate([jnp.broadcast_to(first, (x.shape[0], 1, self.width)), x], 1)
-        if self.positions == "learned":
-            return x + self.param("positions", DRAWN, x.shape[1:]).astype(self.dtype)
-        if self.positions == "sincos":
-            return x + jnp.asarray(np.pad(sincos(grid, self.width), ((int(self.token), 0), (0, 0))), self.dtype)
-        raise ValueError(f"positions = '{self.positions}' must be sincos or learned")
+        """Tokens `n t f` that know their place, behind a class token where one is asked for.
+
+        Learned positions are `*grid f`, so that the grid of weights is known where they are brought onto another.
+        """
+        if self.pool not in POOLS:
+            raise ValueError(f"pool = '{self.pool}' must be one of {', '.join(POOLS)}")
+        if self.pool == "mean":
+            return x + jnp.asarray(sincos(grid, self.width), self.dtype)
+        x = x + self.param("positions", DRAWN, (*grid, self.width)).reshape(-1, self.width).astype(self.dtype)
+        first = (self.param(name, DRAWN, (self.width,)) for name in ("token", "token_position"))
+        first = jnp.broadcast_to(sum(first).astype(self.dtype), (x.shape[0], 1, self.width))
+        return jnp.concatenate([first, x], 1)
 
 
 def dense(features: int, dtype: jnp.dtype, name: str) -> nn.Dense:
