@@ -64,7 +64,8 @@ class Retina(nn.Module):
         if self.hidden:
             x = activation.relu(nn.Dense(self.hidden, dtype=self.dtype, name="merge")(x))
             x = layers.dropout(x, self.dropout, keys, site=200)
-        return {"logits": heads.Heads(self.tasks, "lecun" if self.hidden else "zeros", name="heads")(x), "features": features | {"patient": x}, "parts": {}}
+        logits = heads.Heads(self.tasks, "lecun" if self.hidden else "zeros", name="heads")(x)
+        return {"logits": logits, "features": features | {"patient": x}, "parts": {}}
 
     def projected(self, name: str, x: jax.Array, present: jax.Array, train: bool) -> jax.Array:
         """`b f -> b hidden`, layer-normalised; for a probe `b f` over the batch, as for MAE (He et al. 2021)."""
