@@ -16,7 +16,7 @@ from jaxstroke.cohort.picture import MOST_PIXELS
 START = b"HSF-"  # by which the file is known
 VERSIONS = (b"HSF-OCT-100", b"HSF-OCT-101", b"HSF-OCT-102", b"HSF-OCT-103")
 HEADER = 2048
-OF_A_SCAN = (b"HSF-BS-", bytes(7))  # what a B-scan's header begins with, as the device writes it and where somebody has erased it
+OF_A_SCAN = b"HSF-BS-"  # what a B-scan's header begins with: where it does not, some size in the header is wrong
 LAYOUT = {  # name: its byte in the header, of an int32
     "B-scan width": 12, "B-scan count": 16, "B-scan height": 20, "infrared width": 48, "infrared height": 52, "B-scan header": 100,
 }  # fmt: skip
@@ -41,7 +41,7 @@ def read(content: bytes, part: str) -> tuple[Image, ...]:
     if not count:
         raise ReadError("it holds no B-scan: set part='infrared' for its infrared image")
     starts = [start + number * (header + 4 * width * height) for number in range(count)]
-    if any(content[place : place + 7] not in OF_A_SCAN for place in starts if header >= 7):
+    if not all(content.startswith(OF_A_SCAN, place, place + header) for place in starts):
         raise ReadError(f"its B-scans do not lie where its header says, which is damaged: {CURE}")
     stored = (np.frombuffer(content, "<f4", width * height, place + header).reshape(height, width) for place in starts)
     return tuple(grey(shown(reflectivity, number)) for number, reflectivity in enumerate(stored))

@@ -120,7 +120,8 @@ def test_a_single_slice_is_a_picture_in_hounsfield_units(tmp_path, place):
 
 def test_a_single_frame_with_its_own_scale_is_a_picture(tmp_path):
     (tmp_path / "a.dcm").write_bytes(made.content_of_dataset(made.enhanced([(0, 0, 8.0)], scales=[(0.5, -1000.0)])))
-    np.testing.assert_allclose(read_pictures(tmp_path / "a.dcm")[0].array[..., 0], made.linear(made.places((0, 0, 8.0), made.AXIAL)), atol=0.3)
+    (image,) = read_pictures(tmp_path / "a.dcm")
+    np.testing.assert_allclose(image.array[..., 0], made.linear(made.places((0, 0, 8.0), made.AXIAL)), atol=0.3)
 
 
 def test_what_is_no_slice_in_hounsfield_units_is_refused(tmp_path):
