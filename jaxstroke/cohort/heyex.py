@@ -21,7 +21,6 @@ LAYOUT = {  # name: its byte in the header, of an int32
     "B-scan width": 12, "B-scan count": 16, "B-scan height": 20, "infrared width": 48, "infrared height": 52, "B-scan header": 100,
 }  # fmt: skip
 MOST_SCANS = 10_000
-GAMMA = 0.25  # power of reflectivity that viewers show
 WHITE = 65535  # a B-scan is stored as finely: 8 bits would merge what is dark
 CURE = "export it anew as a raw file (.vol)"
 
@@ -71,11 +70,11 @@ def sizes(content: bytes) -> tuple[int, int, int, int, int, int]:
 
 
 def shown(reflectivity: np.ndarray, number: int) -> np.ndarray:
-    """(h, w) float32 reflectivity to uint16 levels of grey. number: of the B-scan, for a message."""
+    """(h, w) float32 reflectivity to uint16 levels of grey: its fourth root, as viewers show it. number: of the B-scan, for a message."""
     if not reflectivity.min() >= 0:  # NaN is not either
         raise ReadError(f"its B-scan {number + 1} holds NaN or negative values, which no reflectivity has: {CURE}")
-    seen = np.where(reflectivity > 1, np.float32(0), reflectivity)
-    return np.rint(seen.astype(np.float32) ** np.float32(GAMMA) * WHITE).astype(np.uint16)
+    seen = np.where(reflectivity > 1, np.float32(0), reflectivity).astype(np.float32)
+    return np.rint(np.sqrt(np.sqrt(seen)) * np.float32(WHITE)).astype(np.uint16)  # the same on every machine, which a power is not
 
 
 def grey(picture: np.ndarray) -> Image:
