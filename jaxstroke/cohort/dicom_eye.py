@@ -53,7 +53,7 @@ def read(content: bytes, dataset, part: str) -> tuple[Image, ...]:
         raise ReadError(f"the picture has {frame.size[0]} x {frame.size[1]} pixels, at most {MOST_PIXELS:,} are read: shrink it")
     count = whole(dataset, "NumberOfFrames") or 1
     if not 1 <= count <= MOST_FILES:
-        raise ReadError(f"its header says {count} frames: 1 to {MOST_FILES:,} are read")
+        raise ReadError(f"its header says no possible number of frames: 1 to {MOST_FILES:,} are read")
     frames = decoded(content, [dataclasses.replace(frame, number=number) for number in range(count)])
     stored, dark = whole(dataset, "BitsStored"), colours == "MONOCHROME1"
     return tuple(Image(np.atleast_3d(levels(array, stored, dark)), None, False) for array in frames)
