@@ -25,12 +25,12 @@ FORMAT = 1  # part of the hash of images of pictures: raise it when the same set
 @dataclasses.dataclass(frozen=True)
 class Picture:
     """One that is kept. place: of its file in the cell; number: among the pictures of its file, ALONE where it is the only one; shape: its
-    (h, w); frame: (h, w, c) as it is stored."""
+    (h, w); frame: (h, w, c) as it is stored, None of one that the sequence will not hold."""
 
     place: int
     number: int
     shape: tuple[int, int]
-    frame: np.ndarray
+    frame: np.ndarray | None
 
 
 def sequence(settings: dict, paths: tuple[str, ...]) -> dict:
@@ -44,7 +44,7 @@ def sequence(settings: dict, paths: tuple[str, ...]) -> dict:
     for place in range(len(paths)):
         try:
             own, fresh, said = of_file(settings, paths, place, seen)
-            check_size(sum(picture.frame.nbytes for picture in (*kept, *own)), "what this cell names")
+            check_size(sum(picture.frame.nbytes for picture in (*kept, *own) if picture.frame is not None), "what this cell names")
             kept += own
             seen |= fresh
             notes += [[place, remark] for remark in said]
@@ -61,7 +61,7 @@ def sequence(settings: dict, paths: tuple[str, ...]) -> dict:
 
 def of_file(settings: dict, paths: tuple[str, ...], place: int, seen: dict) -> tuple[list[Picture], dict, list[str]]:
     """The pictures of a file that are kept, their identities with the place, and remarks on the others. seen: identities of others."""
-    kept, fresh, black, again = [], {}, [], collections.defaultdict(list)
+    found, fresh, black, again = [], {}, [], collections.defaultdict(list)
     images = read_pictures(paths[place], settings["part"])
     size = math.prod((*settings["shape"][1:], settings["channels"])) * np.dtype(settings["dtype"]).itemsize
     check_size(len(images) * size, "what this cell names")
@@ -73,8 +73,15 @@ def of_file(settings: dict, paths: tuple[str, ...], place: int, seen: dict) -> t
         elif first is not None:
             again[first].append(number)
         else:
-            kept.append(Picture(place, number if len(images) > 1 else ALONE, image.array.shape[:2], framed(settings, image)))
+            found.append((number if len(images) > 1 else ALONE, image))
             fresh[key] = place
+    wanted, most = range(len(found)), settings["shape"][0]
+    if len(found) > most and (settings["pick"] == "central" or len(paths) == 1):  # fitting the others would take most of the time
+        wanted = PICK[settings["pick"]][0](np.zeros(len(found), int), most)
+    kept = [
+        Picture(place, number, image.array.shape[:2], framed(settings, image) if order in wanted else None)
+        for order, (number, image) in enumerate(found)
+    ]
     said = [f"{counted(paths[place], black)} left out: zero everywhere"] if black else []
     for first, numbers in again.items():
         other = f"file {first + 1} of {len(paths)}"
