@@ -2,6 +2,8 @@
 
 from ml_collections import ConfigDict
 
+OF_PICTURES = {"part": "scans", "pick": "even"}  # settings that only pictures have, with their defaults
+
 
 def image(column: str, **settings) -> ConfigDict:
     """Settings of one image; they decide how it is prepared, so two configs with equal settings share records.
@@ -14,8 +16,12 @@ def image(column: str, **settings) -> ConfigDict:
     channels      1, or 3 for colour photographs and ct_windows
     sampling      grid (a grid in mm along the file's axes) | resize (all of the file's voxels by their number: paper 3, `spacing` unused)
                   | pad (the file's voxels as they are, zeros or a cut on both sides of each axis)
-                  | picture (every PNG, JPG or single DICOM slice is an element of the sequence, whole in `shape[1:]`, its aspect kept,
-                  black around it; files in the cell's order, of a folder or pattern in natural order: img2 before img10)
+                  | picture (every PNG, JPG or single DICOM slice, every B-scan of a Heidelberg .vol and every frame of a DICOM file of an
+                  eye is an element of the sequence, whole in `shape[1:]`, its aspect kept, black around it; files in the cell's order,
+                  of a folder or pattern in natural order: img2 before img10)
+    part          of pictures: scans | infrared: of a .vol, which holds both, the B-scans or the one infrared image. Other files as they are
+    pick          of pictures, where there are more than shape[0]: even (evenly spaced, first and last included) | central (nearest to the
+                  middle of their file; of files with one picture each, to the middle of them). All are kept where shape[0] is as large
     normalise     zscore (inside the brain, clipped at 5) | window | window_erased | ct_windows | scale | percentile
                   | mask (its share of a voxel) | mask_log (its logarithm) | none
                   | photograph (0 to the largest of a file's type becomes 0 to 1; means sampling picture)
@@ -32,6 +38,7 @@ def image(column: str, **settings) -> ConfigDict:
     defaults = {
         "column": column, "kind": "sequence", "axis": "slice", "spacing": (0.0, 0.0, 0.0), "shape": (24, 192, 192), "channels": 1,
         "sampling": "grid", "normalise": "zscore", "window": (0.0, 1.0), "register": True, "brain_mask": "foreground", "dtype": "int16",
+        **OF_PICTURES,
     }  # fmt: skip
     unknown = set(settings) - set(defaults)
     if unknown:

@@ -6,12 +6,14 @@ import json
 from ml_collections import ConfigDict
 
 from jaxstroke import config as settings
+from jaxstroke.config_images import OF_PICTURES
 
 # Keys that are younger than trained workdirs: what was done before they were there.
 YOUNGER = {
     "model.standardise": "none", "optimizer.encoder_rate": 1.0, "optimizer.layer_decay": 1.0, "clinical.codes": {}, "split.labelled": 0,
     "model.pool": "mean", "model.drop_path": 0.0, "evaluate.per": "study",
 }  # fmt: skip
+YOUNGER_OF_AN_IMAGE = OF_PICTURES
 YOUNGER_SECTIONS = ("pretrain", "cohort.synthetic_retina")  # nothing read them
 
 
@@ -23,7 +25,16 @@ def completed(values: dict) -> dict:
         place = values.get(section) if section else values
         if isinstance(place, dict):
             place.setdefault(name, copy.deepcopy(value))
+    images = values.get("images")
+    for image in images.values() if isinstance(images, dict) else ():
+        if isinstance(image, dict):
+            image.update(YOUNGER_OF_AN_IMAGE | image)
     return values
+
+
+def hashed(image: dict) -> dict:
+    """Settings of an image as they are hashed: without younger keys that say what was done before they were there."""
+    return {key: value for key, value in image.items() if key not in YOUNGER_OF_AN_IMAGE or value != YOUNGER_OF_AN_IMAGE[key]}
 
 
 def at(values: dict, key: str):

@@ -57,6 +57,8 @@ IMAGE_CHOICES = {
     "kind": ("sequence", "volume"),
     "axis": ("slice", "time"),
     "sampling": ("grid", "resize", "pad", "picture"),
+    "part": ("scans", "infrared"),
+    "pick": ("even", "central"),  # of preprocess.pictures.PICK
     "dtype": ("int16", "uint8"),
     "channels": (1, 3),
     "normalise": ("none", "zscore", *SHARES),  # of preprocess.normalise.NORMALISE

@@ -6,7 +6,7 @@ from etils import epath
 from ml_collections import ConfigDict
 
 from jaxstroke import config as settings
-from jaxstroke.config_images import are_pictures
+from jaxstroke.config_images import OF_PICTURES, are_pictures
 from jaxstroke.errors import InputError, nearest
 from jaxstroke.limits import BELOW_ONE, CODES, EITHER, IMAGE_CHOICES, IMAGE_TUPLES, OPEN, PATHS, PICTURES, RANGES, TINY, TUPLES, WINDOWED
 
@@ -114,6 +114,9 @@ def check_image(where: str, image: dict):
         raise InputError(f"{where}.sampling = '{image['sampling']}' takes a file as it is: set register=False, axis='slice'")
     if are_pictures(image):
         check_pictures(where, image)
+    for key, plain in OF_PICTURES.items():
+        if image[key] != plain and not are_pictures(image):
+            raise InputError(f"{where}.{key} = '{image[key]}' is for pictures: set sampling='picture', or {key}='{plain}'")
     if image["normalise"] == "ct_windows" and image["channels"] != 3:
         raise InputError(f"{where}.normalise = 'ct_windows' makes three channels (brain, subdural, bone): set channels=3")
     if image["normalise"] in WINDOWED and not image["window"][1] > image["window"][0]:

@@ -55,6 +55,8 @@ def test_a_workdir_that_is_older_than_a_key_is_read_as_it_was_trained(tmp_path, 
     for key in config_json.YOUNGER:
         section, name = key.split(".")
         del values[section][name]
+    for key in config_json.YOUNGER_OF_AN_IMAGE:
+        del values["images"]["images"][key]
     work.write_json(tmp_path / "run.json", RUN | {"config": values})
     check.check(work.trained_config(tmp_path))
     work.check_same(tmp_path, config)

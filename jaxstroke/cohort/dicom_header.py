@@ -54,6 +54,7 @@ class Frame:
     bits          that a stored value takes
     key           what the slices of a series have in common
     times         in the order of APART: what may tell apart slices of one place, None where unknown
+    samples       values of a pixel: 1, or 3 of a colour photograph
     """
 
     file: int
@@ -69,6 +70,7 @@ class Frame:
     bits: int
     key: tuple
     times: tuple[float | None, ...]
+    samples: int = 1
 
     @property
     def normal(self) -> np.ndarray:

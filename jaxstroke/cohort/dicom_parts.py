@@ -23,7 +23,7 @@ PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 OFFSETS = ("ExtendedOffsetTable", "ExtendedOffsetTableLengths")
 LAYOUT = (
     "SamplesPerPixel", "PhotometricInterpretation", "NumberOfFrames", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit",
-    "PixelRepresentation",
+    "PixelRepresentation", "PlanarConfiguration",
 )  # fmt: skip
 MEASURES = ("PixelSpacing", "SliceThickness", "ImagePositionPatient", "ImageOrientationPatient", "RescaleIntercept", "RescaleSlope")
 APART = (

@@ -31,9 +31,13 @@ JPEG_2000 = b"\xff\x4f\xff\x51"
 
 
 def decoded(content: bytes, frames: list[Frame]) -> list[np.ndarray]:
-    """Stored values (rows, columns) of frames of one file. Raises ReadError where they are not there, damaged, or cannot be decoded."""
+    """Stored values (rows, columns) of frames of one file; of colour (rows, columns, 3), red, green and blue.
+
+    Raises ReadError where they are not there, damaged, or cannot be decoded.
+    """
     columns, rows = frames[0].size
-    dataset = whole_of(content, columns * rows * frames[0].bits // 8 * (max(frame.number for frame in frames) + 1))
+    shape = (rows, columns) if frames[0].samples == 1 else (rows, columns, frames[0].samples)
+    dataset = whole_of(content, math.prod(shape) * frames[0].bits // 8 * (max(frame.number for frame in frames) + 1))
     kind = syntax_of(dataset)
     check_layout(dataset, frames[0], encapsulated=kind.is_encapsulated)
     decoder = decoder_of(kind, whole(dataset, "BitsStored"))
@@ -41,11 +45,11 @@ def decoded(content: bytes, frames: list[Frame]) -> list[np.ndarray]:
         check_encoded(dataset, kind, frames[0])
     try:
         plugin = next((name for name in PLUGINS if name in decoder.available_plugins), "")
-        array, _ = decoder.as_array(dataset, raw=True, allow_excess_frames=False, decoding_plugin=plugin)
+        array, _ = decoder.as_array(dataset, raw=len(shape) == 2, allow_excess_frames=False, decoding_plugin=plugin)
     except Exception as error:
         raise ReadError(f"its pixels ({kind.name}) are truncated or damaged ({type(error).__name__})") from None
-    array = array if array.ndim == 3 else array[None]
-    if array.shape[1:] != (rows, columns) or len(array) <= max(frame.number for frame in frames):
+    array = array if array.ndim > len(shape) else array[None]
+    if array.shape[1:] != shape or len(array) <= max(frame.number for frame in frames):
         raise ReadError("its pixels are not as many as its header says")
     array = array.astype(array.dtype.newbyteorder("="), copy=False)
     return [array[frame.number] for frame in frames]
@@ -87,7 +91,7 @@ def check_layout(dataset, frame: Frame, encapsulated: bool):
         raise ReadError(f"its pixels have {bits} bits, {', '.join(map(str, WIDTHS))} are read")
     if present == ["PixelData"] and (bits > 32 or stored is None or not 1 <= stored <= bits or high not in (None, stored - 1)):
         raise ReadError("its header says an impossible place of a pixel's bits")
-    size = math.prod(frame.size) * (whole(dataset, "NumberOfFrames") or 1) * bits // 8
+    size = math.prod(frame.size) * frame.samples * (whole(dataset, "NumberOfFrames") or 1) * bits // 8
     check_size(size, "the image that its header describes")
     data = value(dataset, present[0])
     if not isinstance(data, bytes) or (not encapsulated and len(data) < size):
@@ -103,13 +107,13 @@ def check_encoded(dataset, kind: UID, frame: Frame):
     except Exception as error:
         raise ReadError(f"its compressed pixels are truncated or damaged ({type(error).__name__})") from None
     for piece in encoded:
-        short = len(piece) <= 2 * columns * rows * frame.bits // 8 + 1024
-        if not (short if kind == RLELossless else coded_size(piece) == (columns, rows)):
+        short = len(piece) <= 2 * columns * rows * frame.samples * frame.bits // 8 + 1024
+        if not (short if kind == RLELossless else coded_size(piece, frame.samples) == (columns, rows)):
             raise ReadError("its compressed pixels are damaged, or of another size than its header says")
 
 
-def coded_size(piece: bytes) -> tuple[int, int] | None:
-    """Columns and rows that a JPEG, JPEG-LS or JPEG 2000 stream of one channel says; None where its own header is not whole."""
+def coded_size(piece: bytes, samples: int = 1) -> tuple[int, int] | None:
+    """Columns and rows that a JPEG, JPEG-LS or JPEG 2000 stream of so many channels says; None where its own header is not whole."""
     start = piece.find(JPEG_2000, 0, 4096)
     if start == 0 or (start > 0 and piece[4:6] == b"jP"):
         width, height, left, top = (int.from_bytes(piece[start + place : start + place + 4], "big") for place in (8, 12, 16, 20))
@@ -120,9 +124,9 @@ def coded_size(piece: bytes) -> tuple[int, int] | None:
         if mark == SCAN:
             return size
         if mark in JPEG_SIZES:
-            one = piece[place + 9] == 1
+            fits = piece[place + 9] == samples
             rows, columns = (int.from_bytes(piece[place + there : place + there + 2], "big") for there in (5, 7))
-            size = (columns, rows) if one else None
+            size = (columns, rows) if fits else None
         place += 1 if mark == 0xFF else 2 + length
     return None
 

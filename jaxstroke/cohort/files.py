@@ -12,6 +12,7 @@ from jaxstroke.errors import InputError
 PICTURES = (".png", ".jpg", ".jpeg")
 VOLUMES = (".nii", ".nii.gz")
 SLICES = (".dcm",)  # of which several make an image
+EYES = (".vol",)  # B-scans of an eye and its infrared image
 JOINED = "|"  # between the files of one series, in a path as in a cell of the table
 MOST_FILES = 50_000  # of a folder
 LARGEST = 2**31  # bytes of a file, and of what an image takes in memory: 64 frames of 512 x 512 x 32 voxels
@@ -48,7 +49,7 @@ def check_kind(path):
 
 def may_be_dicom(path: str) -> bool:
     """Whether a path names a DICOM series, by what else it does not name."""
-    return not path.lower().endswith(PICTURES + VOLUMES) and ".npz#" not in path.lower()
+    return not path.lower().endswith(PICTURES + VOLUMES + EYES) and ".npz#" not in path.lower()
 
 
 def is_folder(path) -> bool:
@@ -76,6 +77,16 @@ def listed(path) -> tuple[str, ...]:
 def entries(folder) -> list:
     """What a folder holds, hidden entries left out."""
     return [entry for entry in epath.Path(folder).iterdir() if not entry.name.startswith(".")]
+
+
+def called(name: str, number: int) -> str:
+    """A picture of a file as reports name it. number: among the file's pictures, from 0; -1 where it is the only one."""
+    return name if number < 0 else f"{name}, {kind_of(name)} {number + 1}"
+
+
+def kind_of(name: str) -> str:
+    """What the pictures of a file that holds several are called."""
+    return "B-scan" if name.lower().endswith(EYES) else "frame"
 
 
 def shortened(path: str) -> str:

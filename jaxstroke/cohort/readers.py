@@ -1,4 +1,4 @@
-"""Files to arrays: NIfTI volumes, series of DICOM slices, PNG or JPG pictures, single slices as pictures, rows of NumPy archives.
+"""Files to arrays: NIfTI volumes, series of DICOM slices, rows of NumPy archives; and pictures, of which a file may hold several.
 
 Whatever makes a file unusable is a ReadError that says why, without the patient.
 
@@ -11,12 +11,12 @@ import math
 import nibabel
 import numpy as np
 
-from jaxstroke.cohort import dicom, dicom_slice, npz, picture
+from jaxstroke.cohort import dicom, dicom_slice, heyex, npz, picture
 from jaxstroke.cohort.dicom_parts import START, is_dicom
-from jaxstroke.cohort.files import PICTURES, SLICES, SPARE, VOLUMES, ReadError, check_size, content_of, first_of, inflated, is_folder
+from jaxstroke.cohort.files import EYES, PICTURES, SLICES, SPARE, VOLUMES, ReadError, check_size, content_of, first_of, inflated, is_folder
 from jaxstroke.cohort.image import Image, check_affine, check_values
 
-__all__ = ["Image", "NoPicture", "ReadError", "read_image", "read_picture"]
+__all__ = ["Image", "NoPicture", "ReadError", "read_image", "read_pictures"]
 
 HEADERS = {348: nibabel.Nifti1Header, 540: nibabel.Nifti2Header}  # by their first four bytes, in either byte order
 MAGIC = {348: b"n+1\0", 540: b"n+2\0"}  # of one file that holds header and voxels
@@ -41,34 +41,40 @@ def read_image(path, rules: dicom.Rules = dicom.RULES) -> Image:
         image = picture.decoded(content_of(path))
     elif name.endswith(VOLUMES):
         image = _volume(content_of(path))
+    elif name.endswith(EYES):
+        raise ReadError("a .vol holds pictures and no volume in mm: set the image's sampling to 'picture'")
     else:
         image = dicom.read_series(path, rules)
     check_values(image.array)
     return image
 
 
-def read_picture(path) -> Image:
-    """One picture of a sequence, told by its first bytes and not by its name: PNG, JPG, or a single DICOM slice in HU.
+def read_pictures(path, part: str = "scans") -> tuple[Image, ...]:
+    """The pictures of a file, told by its first bytes and not by its name: PNG, JPG, a DICOM slice in HU, DICOM of an eye, or a .vol.
 
+    part: of a .vol the B-scans ("scans") or the "infrared" image. Of several pictures some may be black everywhere.
     Raises NoPicture on a file that is none and is not called one either; ReadError where a picture is absent, empty, truncated, black
-    everywhere, too large or of another format, and on DICOM files that are no single slice of a CT.
+    everywhere, too large or of another format, and on DICOM files that are neither a single slice of a CT nor of an eye.
     """
-    called = str(path).lower().endswith(PICTURES + SLICES)
+    named = str(path).lower().endswith(PICTURES + SLICES + EYES)
     if is_folder(path):  # the files of others are named one by one
         raise ReadError("the folder holds no files, or cannot be opened")
     start = first_of(path, START)
     if start.startswith(picture.STARTS):
-        image = picture.decoded(content_of(path))
+        images = (picture.decoded(content_of(path)),)
+    elif start.startswith(heyex.START):
+        images = heyex.read(content_of(path), part)
     elif is_dicom(start):
-        image = dicom_slice.read_slice(content_of(path))
-    elif called and not start:
+        images = dicom_slice.read_pictures(content_of(path), part)
+    elif named and not start:
         raise ReadError("the file is empty (0 bytes)")
     else:
-        raise (ReadError if called else NoPicture)("it is not a PNG, JPG or DICOM file")
-    check_values(image.array)
-    if not image.array.any():
+        raise (ReadError if named else NoPicture)("it is not a PNG, JPG, DICOM or .vol file")
+    for image in images:
+        check_values(image.array)
+    if not any(image.array.any() for image in images):
         raise ReadError("it is zero everywhere")
-    return image
+    return images
 
 
 def _row(path) -> Image:

@@ -11,6 +11,7 @@ Numbers are means over the networks that are asked. Nothing is assumed of a netw
 mask 0 changes nothing. Of an ordinal outcome the log-odds are summed over its levels, as in `maps`.
 """
 
+import collections
 import logging
 import re
 from collections.abc import Callable
@@ -20,6 +21,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxstroke.cohort.files import called
 from jaxstroke.errors import InputError
 from jaxstroke.explain import maps
 from jaxstroke.preprocess import inverse
@@ -41,7 +43,7 @@ COLUMNS = (
 class Importance:
     """Of the n pictures of one image that the network saw, in its order, for one head; n may be 0.
 
-    files      base names
+    files      base names, with the number of the picture where the file holds several
     change     (networks, n) log-odds with all pictures less those without this one
     alone      (networks, n) log-odds with each by itself
     whole      (networks,) log-odds with all pictures; rest: (networks,) with those that do not decide
@@ -162,10 +164,11 @@ def explain(tools, image: str, head: str, record: dict, paths, batch: dict, netw
 def names(record: dict, paths) -> tuple[str, ...]:
     """Base names of the pictures of a record, in order; numbers and a warning where the table names other files than it was made of."""
     try:
-        return tuple(name_of(path) for path in inverse.files_of(record, paths) if path is not None)
+        files = [path and name_of(path) for path in inverse.files_of(record, paths)]
     except InputError as error:
         logger.warning("%s", error)
-        return tuple(f"file {place + 1}" for place in places(record) if place >= 0)
+        files = [f"file {place + 1}" if place >= 0 else None for place in places(record)]
+    return tuple(called(file, number) for file, number in zip(files, inverse.frames_of(record), strict=True) if file is not None)
 
 
 def places(record: dict) -> list[int]:
@@ -174,15 +177,21 @@ def places(record: dict) -> list[int]:
 
 
 def left_out(record: dict, paths) -> tuple[tuple[str, str], ...]:
-    """(base name, why) of the files of a cell that are no element of its sequence."""
-    said = dict([*record["notes"], *record["unread"]])
-    used = set()
+    """(base name, why) of the files of a cell that are no element of its sequence, and what is said of those of which only parts are."""
+    said = collections.defaultdict(list)
+    for place, why in (*record["notes"], *record["unread"]):
+        said[place].append(why)
+    used, whole, dropped = set(), set(), ""
     if record["missing"]:
-        said[record["file"]] = record["reason"]
+        said[record["file"]] = [record["reason"]]
     else:
-        used = set(places(record))
-    spaced = f"one too many: of all pictures {len(used - {-1})} evenly spaced ones are kept"
-    return tuple((name_of(path), named(said.get(place, spaced), paths)) for place, path in enumerate(paths) if place not in used)
+        used = set(places(record)) - {-1}
+        whole = {place for place, number in zip(places(record), inverse.frames_of(record), strict=True) if number < 0}
+        count = sum(place >= 0 for place in places(record))
+        kept = f"the {count} central ones" if inverse.pick_of(record) == "central" else f"{count} evenly spaced ones"
+        dropped = f"one too many: of all pictures {kept} are kept"
+    reasons = [(path, said[place] or [dropped] * (place not in used)) for place, path in enumerate(paths) if place not in whole]
+    return tuple((name_of(path), named(why, paths)) for path, own in reasons for why in own)
 
 
 def named(words: str, paths) -> str:

@@ -21,15 +21,30 @@ NORMALISED = {
     "none": "Values stay as they are.",
 }
 NAMED = (
-    "Each file that the cell names is a picture, in the order of the cell; those of a folder (with its sub-folders) and of a pattern such "
-    "as 001/*.jpg in natural order, folder by folder: numbers in names by their value (img2 before img10), small and large letters alike, "
-    "hidden files left out."
+    "Each file that the cell names is a picture, or several in the order in which it holds them. Files are taken in the order of the cell; "
+    "those of a folder (with its sub-folders) and of a pattern such as 001/*.jpg in natural order, folder by folder: numbers "
+    "in names by their value (img2 before img10), small and large letters alike, hidden files left out."
 )
 DECODED = (
     "What a file is, its first bytes say. Decode PNG and JPG as a viewer shows them: turned as the EXIF orientation says, palette and CMYK "
     "as red, green and blue, grey as grey, transparent parts over black (value times alpha over 255, to the nearest). Divide by the "
     "largest value of the type, 255 or of 16-bit grey 65535: black is 0, white 1."
 )
+SCANS = (
+    "A Heidelberg .vol (it begins with HSF-OCT-) is little-endian, with whole numbers of four bytes: width X, number N and height Z of its "
+    "B-scans at bytes 12, 16 and 20, width and height of its infrared image at 48 and 52, length L of a B-scan's header at 100. From byte "
+    "2048 on lies the infrared image, a byte a pixel, row by row; then, N times, L bytes that are passed over and Z rows of X float32 "
+    "values. "
+)
+PARTS = {  # of a .vol, by `part`
+    "scans": "Each B-scan is a picture: a value above 1 becomes 0, the others their fourth root, rounded to 1/65535; 0 is black, 1 white.",
+    "infrared": "Its infrared image is the picture, divided by 255.",
+}
+OF_AN_EYE = (
+    "Of a DICOM file of an eye (ophthalmic photography or tomography) each frame is a picture, grey or red, green and blue: divide by the "
+    "largest value of the bits that are stored, 255 of 8; MONOCHROME1 from 1 to 0."
+)
+NO_SCANS = " Leave out ophthalmic tomography, which holds B-scans."
 UNPAINTED = (
     f"In colour pictures take away red paint: where red exceeds green and blue by more than {PAINT}/255, and the eight pixels around each "
     f"such one, put the median of all values of the other pixels whose largest is above {NEARLY_BLACK}/255."
@@ -38,7 +53,7 @@ KEPT = (
     f"Leave out what cannot be decoded, is black everywhere or has more than {MOST_PIXELS:,} pixels; of pictures that are equal to the "
     "last pixel, in size, type and values as decoded, keep the first (colour whose three channels are equal counts as grey)."
 )
-NO_SLICE = "Leave out DICOM files: nothing says which of their values are to be seen."
+NO_SLICE = "Leave out DICOM files of scans: nothing says which of their values are to be seen."
 OF_A_SLICE = {  # of pictures: what a single DICOM slice becomes, by `normalise`
     "photograph": NO_SLICE, "photograph_unpainted": NO_SLICE,
     "ct_windows": "Read a single DICOM slice of a CT in HU: " + NORMALISED["ct_windows"][0].lower() + NORMALISED["ct_windows"][1:],
@@ -111,9 +126,10 @@ def pictures(own: dict) -> list[str]:
     """Steps of a sequence of pictures."""
     most, rows, columns = own["shape"]
     low, high = own["window"]
-    spaced = f"numbers k (n - 1) / {most - 1}, k = 0 to {most - 1}, to the nearest, halves to the even" if most > 1 else "number n // 2"
+    infrared = own["part"] == "infrared"
     return [
-        NAMED, DECODED, *([UNPAINTED] if own["normalise"] == "photograph_unpainted" else []),
+        NAMED, DECODED, SCANS + PARTS[own["part"]], OF_AN_EYE + NO_SCANS * infrared,
+        *([UNPAINTED] if own["normalise"] == "photograph_unpainted" else []),
         OF_A_SLICE.get(own["normalise"], OF_OTHER_SLICES).format(window=f"{low:g} to {high:g}"),
         "Make them grey: 0.299 red + 0.587 green + 0.114 blue." if own["channels"] == 1 else "Repeat grey as three equal channels.",
         KEPT,
@@ -122,10 +138,22 @@ def pictures(own: dict) -> list[str]:
         f"max(1, t) pixels around row (H - 1) / 2 + t (i - {(rows - 1) / 2:g}), column (W - 1) / 2 + t (j - {(columns - 1) / 2:g}): each "
         "pixel by the part of it that is in the box, what is outside of the picture as 0; counted from 0.",
         f"Round to {levels(own)} (stored as {own['dtype']}).",
-        f"Of n pictures more than {most}, keep {spaced} (from 0).",
+        picked(own["pick"], most),
         f"Keep their order and fill up with zeros to {most}. The mask is 1 for each picture, 0 behind the last. Channels last: "
         f"{own['channels']}.",
     ]  # fmt: skip
+
+
+def picked(pick: str, most: int) -> str:
+    """Which pictures are kept where there are too many."""
+    if pick == "central":
+        return (
+            f"Of more pictures than {most}, sort those of each file that holds several, and those of all other files together, by how near "
+            "they are to the middle (n - 1) / 2 of their n, numbered from 0, of two as near the later first. Of all first ones, then all "
+            f"second ones and so on, earlier files first, keep {most}."
+        )
+    spaced = f"numbers k (n - 1) / {most - 1}, k = 0 to {most - 1}, to the nearest, halves to the even" if most > 1 else "number n // 2"
+    return f"Of n pictures more than {most}, keep {spaced} (from 0)."
 
 
 def levels(own: dict) -> str:

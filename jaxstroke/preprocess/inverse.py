@@ -75,3 +75,17 @@ def files_of(record: dict, paths) -> list[str | None]:
             " and --mode prepare makes them again."
         )
     return [paths[place] if place >= 0 else None for place in _step(record, "slices")["index"]]
+
+
+def frames_of(record: dict) -> list[int]:
+    """The number of each element (s,) of a sequence of pictures among those of its file, from 0; -1 of a file's only one, and padding.
+
+    Records of older versions hold pictures of files with one each.
+    """
+    step = _step(record, "slices")
+    return step.get("frames") or [-1] * len(step["index"])
+
+
+def pick_of(record: dict) -> str:
+    """The `pick` a sequence of pictures was made with."""
+    return _step(record, "slices").get("pick", "even")

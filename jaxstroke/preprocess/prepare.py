@@ -16,6 +16,7 @@ from jaxstroke import ranges
 from jaxstroke.cohort.dicom import Rules
 from jaxstroke.cohort.files import may_be_dicom, shortened
 from jaxstroke.config_images import are_pictures
+from jaxstroke.config_json import hashed
 from jaxstroke.errors import InputError, nearest
 from jaxstroke.preprocess import clinical, normalise, pictures, records
 from jaxstroke.preprocess.load import Prepared, Table, load_arrays, load_table, places
@@ -75,7 +76,7 @@ def image_digest(plan: Plan, name: str, cohort_digest: str, jobs) -> str:
     The rules for DICOM series are in it where a file may be one.
     """
     settings = plan.images[name]
-    parts = {"format": FORMAT, "image": settings, "cohort": cohort_digest}
+    parts = {"format": FORMAT, "image": hashed(settings), "cohort": cohort_digest}
     if are_pictures(settings):
         parts |= {"pictures": pictures.FORMAT}
     if settings["register"] and plan.references:

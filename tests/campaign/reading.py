@@ -18,6 +18,7 @@ import time
 import traceback
 import warnings
 
+import eyes
 import frames
 import memory
 import mutations
@@ -28,13 +29,14 @@ import volumes
 from jaxstroke.preprocess import patient, records
 from jaxstroke.preprocess.reference import Job, Plan
 
-KINDS = {"volumes": volumes.make, "pictures": pictures.make, "slices": frames.make}
+KINDS = {"volumes": volumes.make, "pictures": pictures.make, "slices": frames.make, "eyes": eyes.make}
 MEMORY = 4 * 2**30  # bytes of addresses
 SECONDS = 20  # an input may take
-UNFORESEEN = ("could not be used", "it could not be read as a DICOM series")
+UNFORESEEN = ("could not be used", "it could not be read as a DICOM")
 BASE = {
     "column": "image", "kind": "sequence", "axis": "slice", "spacing": (12.0, 6.0, 6.0), "shape": (5, 16, 16), "channels": 1,
     "sampling": "grid", "normalise": "zscore", "window": (0.0, 1.0), "register": False, "brain_mask": "foreground", "dtype": "int16",
+    "part": "scans", "pick": "even",
 }  # fmt: skip
 SETTINGS = (
     BASE,
@@ -53,6 +55,11 @@ PICTURED = (
     ALONE | {"normalise": "photograph", "channels": 3, "dtype": "uint8"},
     ALONE | {"normalise": "window", "window": (0.0, 80.0)},
     ALONE | {"normalise": "ct_windows", "channels": 3},
+)
+OF_EYES = (
+    ALONE | {"normalise": "photograph", "channels": 3, "dtype": "uint8"},
+    ALONE | {"normalise": "photograph", "shape": (1, 16, 16), "pick": "central"},
+    ALONE | {"normalise": "photograph", "part": "infrared"},
 )
 
 
@@ -82,7 +89,7 @@ def check(record: dict, settings: dict) -> str:
 def attempt(kind: str, seed: int, number: int, data: str, folder: pathlib.Path) -> dict:
     """One input, and what the program made of it."""
     name, content, words = KINDS[kind](seed, number, data)
-    choices = PICTURED if kind == "pictures" else SETTINGS
+    choices = {"pictures": PICTURED, "eyes": OF_EYES}.get(kind, SETTINGS)
     settings = choices[number % len(choices)]
     path = folder / f"{number}-{name}"
     if isinstance(content, dict):

@@ -22,9 +22,9 @@ from jaxstroke.training import checkpoint
 
 COUNTS = {
     "volumes": 1200, "pictures": 400, "slices": 800, "tables": 500, "configs": 400, "splits": 250, "records": 150, "workdirs": 210,
-    "networks": 150, "checkpoints": 40,
+    "networks": 150, "checkpoints": 40, "eyes": 400,
 }  # fmt: skip
-SHARE = {"volumes": 150, "pictures": 50, "slices": 80, "tables": 40, "configs": 40, "splits": 30, "records": 20}
+SHARE = {"volumes": 150, "pictures": 50, "slices": 80, "tables": 40, "configs": 40, "splits": 30, "records": 20, "eyes": 50}
 LEAST = 2000
 SPLITS = (("kfold", ""), ("given", "fold"), ("temporal", "date"), ("official", "part"), ("group", ""))
 
@@ -32,7 +32,7 @@ share = pytest.mark.parametrize("amount", [SHARE, pytest.param(COUNTS, marks=pyt
 
 
 @share
-@pytest.mark.parametrize("kind", ["volumes", "pictures", "slices"])
+@pytest.mark.parametrize("kind", ["volumes", "pictures", "slices", "eyes"])
 def test_images(kind, amount, public_data):
     held(attempts.read_images(kind, amount[kind], public_data))
 

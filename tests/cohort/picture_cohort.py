@@ -2,6 +2,7 @@
 
 import pathlib
 
+import eyes_on_disk as eyes
 import numpy as np
 import pandas as pd
 import PIL.Image
@@ -15,6 +16,7 @@ RUN = [
     "--config.evaluate.bootstrap=50", "--config.train.seeds=(0,1)", "--config.train.buckets=(2,)",
 ]  # fmt: skip
 ODD = "P00"  # the patient with pictures of every kind
+EYES = "P08"  # the patient with files that hold several: seven pictures in all, and a black one
 
 
 def write(folder: pathlib.Path) -> pathlib.Path:
@@ -38,5 +40,9 @@ def write(folder: pathlib.Path) -> pathlib.Path:
     (odd / "img10.png").write_bytes(picture_bytes(noise(4, (9, 7, 3))))  # smaller than the frame
     (odd / "img11.jpg").write_bytes(b"not a picture")
     (odd / "list.txt").write_text("img1, img2")
+    scans = eyes.reflectivity(5, (4, 21, 33))
+    scans[1], scans[2, :5] = 0, eyes.NOTHING
+    (folder / "Doe_Jane" / EYES / "img9.vol").write_bytes(eyes.vol_bytes(scans, noise(6)))
+    (folder / "Doe_Jane" / EYES / "img20.dcm").write_bytes(eyes.eye_bytes(noise(7, (2, 19, 33), np.uint16) & 4095, stored=12))
     pd.DataFrame(rows).to_csv(folder / "table.csv", index=False)
     return folder / "table.csv"

@@ -10,7 +10,7 @@ import pytest
 
 from jaxstroke.cohort.dicom import Rules
 from jaxstroke.cohort.files import ReadError
-from jaxstroke.cohort.readers import read_image, read_picture
+from jaxstroke.cohort.readers import read_image, read_pictures
 
 DICOM = pathlib.Path(pydicom.__file__).parent / "data" / "test_files"
 NIFTI = pathlib.Path(nibabel.__file__).parent / "tests" / "data"
@@ -52,7 +52,7 @@ def test_files_of_pydicom_as_pictures():
     read = []
     for path in SLICES:
         try:
-            image = read_picture(path)
+            (image,) = read_pictures(path)
             assert image.hounsfield and image.array.ndim == 3 and image.affine is None
             read.append(path.name)
         except ReadError as error:

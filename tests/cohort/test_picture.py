@@ -9,7 +9,7 @@ import pytest
 import slices_on_disk as made
 from picture_files import noise, picture_bytes
 
-from jaxstroke.cohort.readers import NoPicture, ReadError, read_image, read_picture
+from jaxstroke.cohort.readers import NoPicture, ReadError, read_image, read_pictures
 
 COLOUR = np.arange(1, 61, dtype=np.uint8).reshape(4, 5, 3)
 HALF_SEEN = np.dstack([COLOUR, np.tile(np.array([0, 51, 102, 204, 255], np.uint8), (4, 1))])
@@ -17,7 +17,7 @@ HALF_SEEN = np.dstack([COLOUR, np.tile(np.array([0, 51, 102, 204, 255], np.uint8
 
 def as_shown(tmp_path, content: bytes, name="a.png") -> np.ndarray:
     (tmp_path / name).write_bytes(content)
-    image = read_picture(tmp_path / name)
+    (image,) = read_pictures(tmp_path / name)
     assert image.affine is None and not image.hounsfield
     return image.array
 
@@ -93,9 +93,9 @@ def test_what_is_wrong_with_a_picture_is_said(tmp_path):
     for name, content in (("notes.txt", b"hello"), ("Thumbs.db", b"\xd0\xcf\x11\xe0"), ("empty", b"")):
         assert "not a PNG" in why_not(tmp_path, content, name, NoPicture)
     with pytest.raises(ReadError, match="does not exist"):
-        read_picture(tmp_path / "none.jpg")
+        read_pictures(tmp_path / "none.jpg")
     with pytest.raises(ReadError, match="folder holds no files"):
-        read_picture(tmp_path)
+        read_pictures(tmp_path)
 
 
 @pytest.mark.parametrize("size", [(12_000, 12_000), (65_535, 65_535)])
@@ -112,7 +112,7 @@ def test_a_bomb_is_not_unpacked(tmp_path, size):
 def test_a_single_slice_is_a_picture_in_hounsfield_units(tmp_path, place):
     gone = {} if place else {"ImagePositionPatient": None, "ImageOrientationPatient": None, "PixelSpacing": None}
     (tmp_path / "a.dcm").write_bytes(made.content_of_dataset(made.slice_at((0, 0, 8.0), **gone)))
-    image = read_picture(tmp_path / "a.dcm")
+    (image,) = read_pictures(tmp_path / "a.dcm")
     expected = made.linear(made.places((0, 0, 8.0), made.AXIAL))
     assert image.hounsfield and image.affine is None
     np.testing.assert_allclose(image.array[..., 0], np.maximum(expected, -1024), atol=1.0)
@@ -120,7 +120,8 @@ def test_a_single_slice_is_a_picture_in_hounsfield_units(tmp_path, place):
 
 def test_a_single_frame_with_its_own_scale_is_a_picture(tmp_path):
     (tmp_path / "a.dcm").write_bytes(made.content_of_dataset(made.enhanced([(0, 0, 8.0)], scales=[(0.5, -1000.0)])))
-    np.testing.assert_allclose(read_picture(tmp_path / "a.dcm").array[..., 0], made.linear(made.places((0, 0, 8.0), made.AXIAL)), atol=0.3)
+    (image,) = read_pictures(tmp_path / "a.dcm")
+    np.testing.assert_allclose(image.array[..., 0], made.linear(made.places((0, 0, 8.0), made.AXIAL)), atol=0.3)
 
 
 def test_what_is_no_slice_in_hounsfield_units_is_refused(tmp_path):

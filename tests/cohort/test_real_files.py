@@ -6,18 +6,19 @@ import numpy as np
 import pytest
 
 from jaxstroke.cohort.files import ReadError
-from jaxstroke.cohort.readers import NoPicture, read_image, read_picture
+from jaxstroke.cohort.readers import NoPicture, read_image, read_pictures
 
 
 def became(path, read) -> tuple[str, str]:
     """(ending, what became of a file): "read", or the kind of refusal, which must give a reason without the path."""
     ending = path.suffix.lower()
     try:
-        image = read(path)
+        images = read(path)
     except ReadError as error:
         assert len(str(error)) > 10 and path.name not in str(error)
         return ending, type(error).__name__
-    assert image.array.size and np.isfinite([image.array.min(), image.array.max()]).all()
+    for image in images if isinstance(images, tuple) else (images,):
+        assert image.array.size and np.isfinite([image.array.min(), image.array.max()]).all()
     return ending, "read"
 
 
@@ -26,17 +27,17 @@ def all_files(data_root):
 
 
 def test_every_file_as_a_picture(data_root):
-    counts = collections.Counter(became(path, read_picture) for path in all_files(data_root))
-    pictures = {(ending, what) for ending, what in counts if ending in (".jpg", ".png", ".dcm")}
-    assert pictures == {(".jpg", "read"), (".png", "read"), (".dcm", "read")}
-    assert {what for ending, what in counts if ending not in (".jpg", ".png", ".dcm")} == {NoPicture.__name__}
+    counts = collections.Counter(became(path, read_pictures) for path in all_files(data_root))
+    endings = (".jpg", ".png", ".dcm", ".vol")
+    assert {(ending, what) for ending, what in counts if ending in endings} == {(ending, "read") for ending in endings}
+    assert {what for ending, what in counts if ending not in endings} == {NoPicture.__name__}
 
 
 def test_slices_of_a_head_ct_as_pictures_are_in_hounsfield_units(data_root):
     """Air as it is filled in around the field of view, and brain as bright as brain is."""
     folder = data_root / "head-ct-ge-tilt"
     for path in sorted(folder.glob("*.dcm"))[::9]:
-        image = read_picture(path)
+        (image,) = read_pictures(path)
         assert image.hounsfield and image.array.shape == (512, 512, 1)
         assert image.array.min() == -1024 and 5 < np.median(image.array[(image.array > 0) & (image.array < 80)]) < 50
 

@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from jaxstroke import config as settings
 from jaxstroke.cohort import synthetic_ct_jpg
-from jaxstroke.cohort.readers import read_picture
+from jaxstroke.cohort.readers import read_pictures
 from jaxstroke.cohort.table import read_cohort
 from jaxstroke.errors import InputError
 
@@ -43,7 +43,7 @@ def frame(workdir):
 def pictures(workdir):
     """Of each patient the pictures (n, h, w) in HU of the window, as the table's cells name them."""
     units = read_cohort(make_config(), workdir).units
-    return [np.stack([read_picture(path).array[..., 0] for path in unit.paths["ct"]]) * (80 / 255) for unit in units]
+    return [np.stack([read_pictures(path)[0].array[..., 0] for path in unit.paths["ct"]]) * (80 / 255) for unit in units]
 
 
 def test_table_is_a_cohort_of_files_in_natural_order(workdir, frame):

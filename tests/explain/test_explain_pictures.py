@@ -54,6 +54,22 @@ def test_every_file_of_a_cell_is_told(copied):
     assert [line["file"] for line in summary["importance"]] == found["file"].tolist()
 
 
+def test_a_picture_of_a_file_that_holds_several_is_named_by_its_number(copied):
+    folder = explained(copied, f"--config.explain.patients=('{picture_cohort.EYES}',)")
+    found = pd.read_csv(folder / "importance.csv", dtype={"patient_id": str}, keep_default_na=False)
+    seen, unseen = found[found["left_out"] == ""]["file"].tolist(), found[found["left_out"] != ""][["file", "left_out"]].values.tolist()
+    assert seen == ["img1.jpg", "img9.vol, B-scan 1", "img9.vol, B-scan 3", "img9.vol, B-scan 4", "img20.dcm, frame 2"]
+    assert unseen == [
+        ["img2.jpg", "one too many: of all pictures 5 evenly spaced ones are kept"],
+        ["img9.vol", "B-scan 2 left out: zero everywhere"],
+        ["img20.dcm", "1 of 2 frames kept, evenly spaced"],
+    ]
+    html = (folder / picture_cohort.EYES / f"patient_{picture_cohort.EYES}.html").read_text()
+    assert html.count('src="data:image/png;base64,') == 5 and all(name in html for name in seen)
+    (voxels,) = (json.loads(one) for one in re.findall(r'class="voxels">(.*?)</script>', html, re.S))
+    assert voxels["labels"] == seen
+
+
 def test_the_log_odds_are_those_of_the_predictions(copied):
     """Each patient's by the networks of its own fold, at the prevalence of the training patients."""
     found = pd.read_csv(explained(copied, "--config.explain.most=4") / "importance.csv", dtype={"patient_id": str})

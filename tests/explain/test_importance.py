@@ -241,6 +241,21 @@ def test_every_file_is_a_picture_or_left_out_with_a_reason():
     assert importance.left_out(missing, paths[:3]) == (("a.jpg", "black"), ("b.jpg", "truncated"), ("c.jpg", "passed over: a list"))
 
 
+def test_a_file_of_which_parts_are_seen_says_of_the_others():
+    """B-scans of the first, none of the second, one of the third; pictures are named by number where the file holds several."""
+    kept = "B-scans kept, the central ones"
+    notes = [[0, "B-scan 1 left out: zero everywhere"], [0, f"2 of 5 {kept}"], [1, f"0 of 3 {kept}"]]
+    step = {"name": "slices", "index": [0, 0, 2, -1], "frames": [2, 3, -1, -1], "pick": "central"}
+    paths = ("x/right.vol", "x/left.vol", "x/a.png", "x/b.png")
+    record = {"missing": False, "notes": notes, "unread": [], "transforms": [step], "unit": "7", "path_hash": inverse.path_hash(paths)}
+    assert importance.names(record, paths) == ("right.vol, B-scan 3", "right.vol, B-scan 4", "a.png")
+    assert importance.left_out(record, paths) == (
+        ("right.vol", notes[0][1]), ("right.vol", notes[1][1]), ("left.vol", notes[2][1]),
+        ("b.png", "one too many: of all pictures the 3 central ones are kept"),
+    )  # fmt: skip
+    assert importance.names(record, paths[::-1]) == ("file 1, frame 3", "file 1, frame 4", "file 3")
+
+
 def test_files_of_other_names_are_numbers(caplog):
     """Of an older record, or after files were renamed: nothing says that the names are those of the pictures."""
     record = RECORD | {"unit": "7", "path_hash": inverse.path_hash([f"a/{name}.jpg" for name in "abcdefg"])}

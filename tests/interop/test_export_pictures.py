@@ -3,6 +3,7 @@
 import json
 import pathlib
 import re
+import struct
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ import numpy as np
 import pandas as pd
 import PIL.Image
 import PIL.ImageOps
+import pydicom
 import pytest
 from etils import epath
 
@@ -82,21 +84,37 @@ def test_it_says_what_predict_says(exported):
     np.testing.assert_allclose(again["probability"]["diagnosis"], found["probability"]["diagnosis"][:3], rtol=0, atol=1e-6)
 
 
+def greys(path: pathlib.Path) -> list[np.ndarray]:
+    """The pictures of a file, grey, black 0 and white 1; none where it holds none."""
+    content = path.read_bytes()
+    if content.startswith(b"HSF-OCT-"):
+        width, count, height = struct.unpack_from("<3i", content, 12)
+        across, down = struct.unpack_from("<2i", content, 48)
+        (header,) = struct.unpack_from("<i", content, 100)
+        stored = np.frombuffer(content[2048 + across * down :], np.uint8).reshape(count, header + 4 * width * height)
+        scans = [one[header:].copy().view("<f4").reshape(height, width).astype(float) for one in stored]
+        shown = [np.rint(np.where(scan > 1, 0, scan) ** 0.25 * 65535) / 65535 for scan in scans]
+        return [scan for scan in shown if scan.any()]
+    if content[128:132] == b"DICM":
+        eye = pydicom.dcmread(path)
+        return list(eye.pixel_array / (2.0**eye.BitsStored - 1))
+    try:
+        picture = PIL.ImageOps.exif_transpose(PIL.Image.open(path))
+    except PIL.UnidentifiedImageError:
+        return []
+    values = np.asarray(picture).astype(float)
+    if picture.mode == "RGBA":
+        values = np.floor(values[..., :3] * values[..., 3:] / 255 + 0.5)
+    values /= 65535 if picture.mode.startswith("I") else 255
+    return [values @ [0.299, 0.587, 0.114] if values.ndim == 3 else values]
+
+
 def by_its_words(folder: pathlib.Path, shape) -> tuple[np.ndarray, np.ndarray]:
     """The images of a patient and their mask, made with Pillow and loops from what the steps say. All are grey at the end."""
     most, rows, columns = shape
     names = sorted((path for path in folder.iterdir()), key=lambda path: [int(part) for part in re.findall("[0-9]+", path.stem)] or [0])
     frames, seen = [], []
-    for path in names:
-        try:
-            picture = PIL.ImageOps.exif_transpose(PIL.Image.open(path))
-        except PIL.UnidentifiedImageError:
-            continue
-        values = np.asarray(picture).astype(float)
-        if picture.mode == "RGBA":
-            values = np.floor(values[..., :3] * values[..., 3:] / 255 + 0.5)
-        values /= 65535 if picture.mode.startswith("I") else 255
-        grey = values @ [0.299, 0.587, 0.114] if values.ndim == 3 else values
+    for grey in (grey for path in names for grey in greys(path)):
         if any(grey.shape == other.shape and np.abs(grey - other).max() < 1e-9 for other in seen):
             continue
         seen.append(grey)
@@ -126,7 +144,7 @@ def letterboxed(grey: np.ndarray, rows: int, columns: int) -> np.ndarray:
 
 
 def test_the_steps_in_words_are_enough_to_make_the_images(exported):
-    """Pictures turned by EXIF, of 16 bits, half transparent, twice, small, too many: made by the words alone they score the same."""
+    """Pictures turned by EXIF, of 16 bits, half transparent, twice, small, too many, of an eye: made by words alone they score the same."""
     workdir, table = exported
     steps = json.loads((workdir / "export" / "preprocessing.json").read_text())["images"]["images"]["steps"]
     for word in (
@@ -142,10 +160,10 @@ def test_the_steps_in_words_are_enough_to_make_the_images(exported):
     ):
         assert any(word in one for one in steps), word
     wanted = predicted(workdir).set_index("patient_id")["probability"]
-    patients = (picture_cohort.ODD, "P06", "P05")
+    patients = (picture_cohort.ODD, "P06", "P05", picture_cohort.EYES)
     made = [by_its_words(table.parent / "Doe_Jane" / patient, picture_cohort.SHAPE) for patient in patients]
     batch = {"images/images": np.stack([images for images, _ in made]), "images_mask/images": np.stack([mask for _, mask in made])}
-    assert batch["images_mask/images"].sum(1).tolist() == [5, 5, 5]
+    assert batch["images_mask/images"].sum(1).tolist() == [5, 5, 5, 5]
     found = score(workdir, {name: x.astype(np.float32) for name, x in batch.items()})["probability"]["diagnosis"][:, 0]
     np.testing.assert_allclose(found, [wanted[f"new{patient}"] for patient in patients], rtol=0, atol=1e-6)
 
@@ -188,6 +206,9 @@ def test_every_sequence_model_is_exported_for_any_number_of_patients(sequence_fi
         ({"normalise": "window", "window": (0.0, 80.0)}, "0 to 80 linearly to 0 to 1", "Leave out DICOM files"),
         ({"normalise": "ct_windows", "channels": 3}, "three channels, each a window", "Make them grey"),
         ({"normalise": "photograph", "shape": (1, 8, 8)}, "number n // 2", "numbers k"),
+        ({"pick": "central"}, "they are to the middle (n - 1) / 2", "numbers k"),
+        ({"part": "infrared"}, "Its infrared image is the picture", "fourth root"),
+        ({"part": "scans"}, "fourth root", "Leave out ophthalmic tomography"),
     ],
 )
 def test_steps_follow_the_settings(sequence_file, changes, there, absent):

@@ -31,6 +31,7 @@ def image_settings(**changes) -> dict:
     settings = {
         "column": "dwi", "kind": "sequence", "axis": "slice", "spacing": (12.0, 6.0, 6.0), "shape": (5, 16, 16), "channels": 1,
         "sampling": "grid", "normalise": "zscore", "window": (0.0, 1.0), "register": True, "brain_mask": "foreground", "dtype": "int16",
+        "part": "scans", "pick": "even",
     }  # fmt: skip
     assert set(changes) <= set(settings)
     return settings | changes

@@ -71,7 +71,7 @@ def test_a_bad_picture_is_named_and_the_patient_goes_on(tmp_path, kit):
     assert not record["missing"] and record["mask"].tolist() == [1, 1, 0, 0] and record["transforms"][1]["index"] == [3, 5, -1, -1]
     assert [place for place, _ in record["unread"]] == [0, 1, 2] and record["reason"] == ""
     assert "truncated" in record["unread"][0][1] and "not a PNG" in record["unread"][1][1] and "0 bytes" in record["unread"][2][1]
-    assert record["notes"] == [[4, "passed over: it is not a PNG, JPG or DICOM file"]]
+    assert record["notes"] == [[4, "passed over: it is not a PNG, JPG, DICOM or .vol file"]]
     alone = sequence(kit, tmp_path, {name: files[name] for name in ("4.jpg", "5.png")}, shape=(4, 20, 20))
     np.testing.assert_array_equal(record["array"], alone["array"])
 
@@ -81,7 +81,7 @@ def test_without_a_picture_that_can_be_read_the_image_is_missing(tmp_path, kit):
     assert record["missing"] and "not a PNG" in record["reason"] and record["file"] == 1
     assert [place for place, _ in record["unread"]] == [2] and [place for place, _ in record["notes"]] == [0]
     only = sequence(kit, tmp_path, {"notes.txt": b"hello"})
-    assert only["missing"] and "no PNG, JPG or DICOM file" in only["reason"]
+    assert only["missing"] and "no PNG, JPG, DICOM or .vol file" in only["reason"]
 
 
 def test_the_same_picture_twice_is_left_out_once(tmp_path, kit):
