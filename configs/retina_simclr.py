@@ -22,7 +22,7 @@ def get_config(variant: str = "own") -> ConfigDict:
     config.cohort.study = "eye"
     config.clinical.numeric = ("age", "systolic")
     config.clinical.categorical = ConfigDict({"sex": ()})
-    config.images = ConfigDict({"oct": picture("oct", 224), "ir": picture("ir", 224)})
+    config.images = eyes(224)
     config.loss = ConfigDict({"stroke": {"kind": "binary", "weight": 1.0}})
     config.evaluate.primary = "stroke"
     config.evaluate.per = "patient"
@@ -39,12 +39,17 @@ def get_config(variant: str = "own") -> ConfigDict:
     return config.lock()
 
 
-def picture(column: str, size: int, count: int = 1, channels: int = 1) -> ConfigDict:
-    """Up to `count` pictures a row, letterboxed to `size` pixels an axis."""
+def picture(column: str, size: int, count: int = 1, channels: int = 1, part: str = "scans") -> ConfigDict:
+    """The `count` central pictures a row at most, letterboxed to `size` pixels an axis. part: of a file that holds both, such as a .vol."""
     return settings.image(
         column, shape=(count, size, size), channels=channels, sampling="picture", normalise="photograph", register=False,
-        brain_mask="none", dtype="uint8",
+        brain_mask="none", dtype="uint8", part=part, pick="central",
     )  # fmt: skip
+
+
+def eyes(size: int) -> ConfigDict:
+    """OCT's central B-scan and the infrared image."""
+    return ConfigDict({"oct": picture("oct", size), "ir": picture("ir", size, part="infrared")})
 
 
 def stages(config, names: tuple[str, ...]):
@@ -96,7 +101,7 @@ def finetune(config):
 
 def small(config):
     """64 pixels, an encoder of four stages."""
-    config.images = ConfigDict({"oct": picture("oct", 64), "ir": picture("ir", 64)})
+    config.images = eyes(64)
     config.model.encoder, config.model.widths, config.model.hidden = "plain_2d", (16, 32, 64, 128), 64
     config.optimizer.learning_rate, config.optimizer.encoder_rate = 1e-3, 1.0
     config.pretrain.update({"projector": (128, 64), "batch_size": 128, "epochs": 10, "learning_rate": 1e-3, "crop": (0.5, 1.0)})
@@ -134,7 +139,7 @@ def smoke(config):
     """Synthetic eyes, tiny."""
     demo(config)
     config.cohort.synthetic_retina.update({"unlabelled": 24, "labelled": 40, "test": 40, "size": 32})
-    config.images = ConfigDict({"oct": picture("oct", 32), "ir": picture("ir", 32)})
+    config.images = eyes(32)
     config.model.widths, config.model.hidden = (4, 8), 8
     config.pretrain.update({"projector": (16, 8), "batch_size": 16, "epochs": 2})
     config.train.batch_size, config.train.epochs = 16, 2

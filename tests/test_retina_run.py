@@ -1,8 +1,12 @@
 """Whole runs of paper 4 on tiny eyes: pre-trained, fine-tuned, stopped and resumed, begun from another workdir, explained, exported."""
 
 import json
+import os
 import pathlib
+import signal
+import subprocess
 import sys
+import time
 
 import jax
 import jax.export
@@ -17,7 +21,8 @@ from jaxstroke.errors import Stopped
 from jaxstroke.training import modes
 from jaxstroke.training.checkpoint import Finished
 
-CONFIG = str(pathlib.Path(__file__).resolve().parent.parent / "configs" / "retina_simclr.py")
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+CONFIG = str(ROOT / "configs" / "retina_simclr.py")
 TINY = [
     "--config.images.oct.shape=(2,16,16)", "--config.images.ir.shape=(1,16,16)", "--config.model.encoder=plain_2d",
     "--config.model.widths=(4,6)", "--config.model.hidden=4", "--config.pretrain.projector=(8,6)", "--config.pretrain.batch_size=8",
@@ -146,6 +151,40 @@ def test_stopped_in_either_stage_it_ends_the_same(trained, cohort, tmp_path, cal
     for folder in ("pretrain/networks", "networks"):
         jax.tree.map(np.testing.assert_array_equal, networks(trained / folder), networks(workdir / folder))
     assert (workdir / "predictions.csv").read_bytes() == (trained / "predictions.csv").read_bytes()
+
+
+def started(cohort, workdir) -> subprocess.Popen:
+    environment = os.environ | {"JAX_PLATFORMS": "cpu", "PYTHONPATH": str(ROOT)}
+    arguments = [sys.executable, "-m", "jaxstroke.main", *command(cohort, "own", workdir, "--config.pretrain.epochs=6")[1:]]
+    return subprocess.Popen(arguments, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def ended(cohort, workdir) -> str:
+    with started(cohort, workdir) as process:
+        said = process.communicate(timeout=400)[0]
+    assert process.returncode == 0, said[-3000:]
+    return said
+
+
+@pytest.mark.slow
+def test_killed_in_pre_training_it_ends_the_same(cohort, tmp_path):
+    """Twice, in the first fold's pre-training and in the second's; then once when the tasks are learned."""
+    ended(cohort, tmp_path / "plain")
+    workdir = tmp_path / "killed"
+    for name, lines in (("pretrain/metrics.jsonl", 2), ("pretrain/metrics.jsonl", 8), ("metrics.jsonl", 1)):
+        with started(cohort, workdir) as process:
+            path, began = workdir / name, time.monotonic()
+            while process.poll() is None and time.monotonic() - began < 300:
+                if path.exists() and len(path.read_text().splitlines()) >= lines:
+                    break
+                time.sleep(0.02)
+            process.kill()
+            process.communicate(timeout=60)
+        assert process.returncode == -signal.SIGKILL
+    ended(cohort, workdir)
+    for folder in ("pretrain/networks", "networks"):
+        jax.tree.map(np.testing.assert_array_equal, networks(tmp_path / "plain" / folder), networks(workdir / folder))
+    assert (workdir / "predictions.csv").read_bytes() == (tmp_path / "plain" / "predictions.csv").read_bytes()
 
 
 @pytest.fixture(scope="module")
