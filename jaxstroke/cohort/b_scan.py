@@ -24,11 +24,11 @@ def draw(share: float, size: int, rng) -> np.ndarray:
     edges = boundaries(share, x, rng)
     soft = 1.0 / size
     signal = np.full((size, size), VITREOUS)
-    brightness = (*(value * np.exp(rng.normal(0, 0.08)) for value in LAYERS), CHOROID * np.exp(rng.normal(0, 0.12)), SCLERA)
+    brightness = (*(value * np.exp(rng.normal(0, 0.03)) for value in LAYERS), CHOROID * np.exp(rng.normal(0, 0.03)), SCLERA)
     for edge, value in zip(edges, brightness, strict=True):
         signal = signal + (value - signal) * np.clip(0.5 + (depth - edge) / soft, 0, 1)
-    light = np.exp(-rng.uniform(0.0, 0.9) * np.clip(depth - edges[0], 0, None))
-    for _ in range(rng.integers(0, 5)):  # vessels above cast shadows
+    light = np.exp(-rng.uniform(0.3, 0.4) * np.clip(depth - edges[0], 0, None))
+    for _ in range(rng.integers(1, 3)):  # vessels above cast shadows
         shadow = rng.uniform(0.2, 0.5) * np.exp(-(((x - rng.uniform(-1, 1)) / rng.uniform(0.02, 0.05)) ** 2))
         light = light * (1 - shadow * (depth > edges[1]))
     return scanned(signal * light, size, rng)
@@ -36,22 +36,22 @@ def draw(share: float, size: int, rng) -> np.ndarray:
 
 def boundaries(share: float, x: np.ndarray, rng) -> list[np.ndarray]:
     """(w,) depths each of the tops of the layers, the choroid and the sclera, from above."""
-    thickness = rng.uniform(0.32, 0.46)
-    others = SHARES * np.exp(rng.normal(0, 0.1, len(SHARES)))
+    thickness = rng.uniform(0.34, 0.44)
+    others = SHARES * np.exp(rng.normal(0, 0.03, len(SHARES)))
     shares = np.concatenate([[share], (1 - share) * others / others.sum()])
-    pit = rng.uniform(0.3, 0.9) * np.exp(-(((x - rng.uniform(-0.5, 0.5)) / rng.uniform(0.14, 0.24)) ** 2))
-    waves = rng.uniform(0.0, 0.012) * np.sin(rng.uniform(6, 14) * x + rng.uniform(0, 2 * np.pi))
-    floor = rng.uniform(0.56, 0.72) + rng.uniform(-0.08, 0.08) * x + rng.uniform(-0.12, 0.06) * (x**2 - 1 / 3) + waves
+    pit = rng.uniform(0.6, 0.75) * np.exp(-(((x - rng.uniform(-0.5, 0.5)) / rng.uniform(0.15, 0.18)) ** 2))
+    waves = rng.uniform(0.0, 0.008) * np.sin(rng.uniform(6, 14) * x + rng.uniform(0, 2 * np.pi))
+    floor = rng.uniform(0.56, 0.72) + rng.uniform(-0.08, 0.08) * x + rng.uniform(-0.1, 0.0) * (x**2 - 1 / 3) + waves
     heights = [thickness * one * (1 - pit * (place < INNER)) for place, one in enumerate(shares)]
-    for _ in range(rng.poisson(1.0)):  # drusen lift the pigment epithelium and what is above it
+    for _ in range(rng.poisson(0.5)):  # drusen lift the pigment epithelium and what is above it
         floor = floor - rng.uniform(0.01, 0.035) * np.exp(-(((x - rng.uniform(-1, 1)) / rng.uniform(0.05, 0.1)) ** 2))
     top = floor - sum(heights)
     edges = [top + sum(heights[:place]) for place in range(len(heights))]
-    return [*edges, floor, floor + rng.uniform(0.1, 0.22)]
+    return [*edges, floor, floor + thickness * rng.uniform(0.4, 0.44)]
 
 
 def scanned(signal: np.ndarray, size: int, rng) -> np.ndarray:
     """(size, size) uint8: smeared more across than in depth, with speckle, then as a photograph."""
-    signal = ndimage.gaussian_filter(signal, (0.0, rng.uniform(0.0, 0.016) * size))
-    speckle = rng.uniform(0.1, 0.3) * rng.standard_normal(signal.shape, dtype=np.float32)
+    signal = ndimage.gaussian_filter(signal, (0.0, rng.uniform(0.006, 0.009) * size))
+    speckle = 0.18 * rng.standard_normal(signal.shape, dtype=np.float32)
     return fundus.photograph(np.clip(signal * (1 + speckle), 0, None), size, rng)

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-VENULE, VENULE_SPREAD = 0.13, 0.12  # width at the disc, and its deviation as a logarithm
+WIDTH, WIDTH_SPREAD = 0.11, 0.05  # at the disc, between arteriole and venule (geometric), and its deviation as a logarithm
 TAPER, BRANCH = 0.15, 0.72  # of the width: share lost over half a side; a branch's, of its trunk's
 ARCADES = (1.05, -1.05, 2.25, -2.25)  # radians from the temporal axis
+REFLEX = 1.8
 FARTHEST, RADII = 3.2, 160  # distance from the disc up to which vessels are tabulated, and at how many places
 
 
@@ -42,22 +43,22 @@ def draw(ratio: float, size: int, right: bool, rng) -> np.ndarray:
 def draw_vessels(ratio: float, rng) -> Vessels:
     """An arteriole and a venule an arcade, in either order, and one to three branches of each."""
     radii = np.linspace(1e-3, FARTHEST, RADII)
-    venule = VENULE * np.exp(VENULE_SPREAD * rng.normal())
-    wave = rng.uniform(0.01, 0.06)  # tortuosity of the eye
+    typical = WIDTH * np.exp(WIDTH_SPREAD * rng.normal())
+    wave = rng.uniform(0.02, 0.03)  # tortuosity of the eye
     angles, widths, kinds = [], [], []
     for arcade in ARCADES:
-        middle, gap = arcade + rng.normal(0, 0.14), rng.uniform(0.3, 0.5) * rng.choice([-1, 1])
-        bend = rng.uniform(0.3, 0.8) if abs(arcade) < np.pi / 2 else rng.uniform(-0.15, 0.15)
-        calibre = np.exp(rng.normal(0, 0.06))
-        for arteriole in (True, False):
+        middle, gap = arcade + rng.normal(0, 0.08), rng.uniform(0.38, 0.46) * np.sign(arcade)
+        bend = rng.uniform(0.45, 0.65) if abs(arcade) < np.pi / 2 else rng.uniform(-0.1, 0.1)
+        calibre = np.exp(rng.normal(0, 0.04))
+        for arteriole, share in ((True, ratio**0.5), (False, ratio**-0.5)):
             start = middle + gap * (0.5 if arteriole else -0.5)
             waves = wave * np.sin(rng.uniform(4, 9) * radii + rng.uniform(0, 2 * np.pi)) / np.maximum(radii, 0.3)
             trunk = start / (1 + bend * radii) + waves
-            width = venule * calibre * (ratio if arteriole else 1.0) * np.clip(1 - TAPER * radii, 0.4, None)
+            width = typical * calibre * share * np.clip(1 - TAPER * radii, 0.4, None)
             angles.append(trunk)
             widths.append(width)
-            for _ in range(rng.integers(1, 4)):
-                begins, spread = rng.uniform(0.3, 1.3), rng.uniform(0.3, 0.8) * rng.choice([-1, 1])
+            for _ in range(1):
+                begins, spread = rng.uniform(0.5, 0.9), rng.uniform(0.45, 0.65) * rng.choice([-1, 1])
                 angles.append(trunk + spread * np.log(np.maximum(radii / begins, 1)))
                 widths.append(np.where(radii > begins, BRANCH * width, 0))
             kinds += [arteriole] * (len(angles) - len(kinds))
@@ -74,24 +75,26 @@ def vessel_shadow(vessels: Vessels, distance: np.ndarray, angle: np.ndarray, pix
     apart = distance * np.minimum(turn, np.abs(2 * np.pi - turn)) / slant.astype(np.float32)[:, place]
     half = vessels.widths.astype(np.float32)[:, place] / 2
     inside = np.clip(0.5 + (half - apart) / pixel, 0, 1) * (half > 0)
-    strength, pale = rng.uniform(0.38, 0.55), rng.uniform(0.6, 0.75)
-    reflex = 1 - 0.45 * np.exp(-((apart / np.maximum(0.45 * half, 1e-6)) ** 2))
-    arterioles = (inside * reflex)[vessels.arteriole].max(0) * strength * pale
-    venules = inside[~vessels.arteriole].max(0) * strength
-    return np.maximum(arterioles, venules)
+    strength = 0.46
+    reflex = 1 - REFLEX * np.exp(-((apart / np.maximum(0.6 * half, 1e-6)) ** 2))
+    arterioles = inside[vessels.arteriole]
+    nearest = arterioles.argmax(0)[None]
+    pale = np.take_along_axis(arterioles * reflex[vessels.arteriole], nearest, 0)[0] * strength * 0.6
+    venules = inside[~vessels.arteriole].max(0)
+    return pale * (1 - venules) + venules * strength
 
 
 def background(to_disc: np.ndarray, to_fovea: np.ndarray, place, rng) -> np.ndarray:
     """(size, size) light from the fundus without vessels: uneven illumination, choroid, disc with its rim, fovea, a few pale spots."""
     x, y = place
-    light = 0.6 + rng.uniform(-0.22, 0.22) * x + rng.uniform(-0.22, 0.22) * y - rng.uniform(0.0, 0.15) * (x**2 + y**2)
+    light = 0.6 + rng.uniform(-0.08, 0.08) * x + rng.uniform(-0.08, 0.08) * y - 0.05 * (x**2 + y**2)
     for _ in range(3):
         across, along = rng.uniform(-6, 6, 2)
-        light = light + 0.02 * np.sin(across * x + along * y + rng.uniform(0, 2 * np.pi))
-    radius = rng.uniform(0.17, 0.24)
-    light = light + rng.uniform(0.0, 0.25) * np.clip(0.5 + (radius - to_disc) / 0.08, 0, 1)
-    light = light - rng.uniform(0.05, 0.2) * np.exp(-((to_fovea / rng.uniform(0.15, 0.3)) ** 2))
-    for _ in range(rng.poisson(1.5)):
+        light = light + 0.01 * np.sin(across * x + along * y + rng.uniform(0, 2 * np.pi))
+    radius = rng.uniform(0.18, 0.22)
+    light = light + 0.15 * np.clip(0.5 + (radius - to_disc) / 0.08, 0, 1)
+    light = light - 0.12 * np.exp(-((to_fovea / 0.22) ** 2))
+    for _ in range(rng.poisson(0.5)):
         spot = (x - rng.uniform(-1, 1)) ** 2 + (y - rng.uniform(-1, 1)) ** 2
         light = light + rng.uniform(0.1, 0.25) * np.exp(-spot / rng.uniform(0.03, 0.07) ** 2)
     return light
@@ -99,7 +102,7 @@ def background(to_disc: np.ndarray, to_fovea: np.ndarray, place, rng) -> np.ndar
 
 def photograph(signal: np.ndarray, size: int, rng) -> np.ndarray:
     """(size, size) uint8 as a camera takes it: out of focus, with speckle, of some gain and offset."""
-    focus, speckle = rng.uniform(0.0, 0.014) * size, rng.uniform(0.03, 0.12)
+    focus, speckle = rng.uniform(0.005, 0.007) * size, 0.06
     signal = ndimage.gaussian_filter(signal, focus) * (1 + speckle * rng.standard_normal(signal.shape, dtype=np.float32))
-    gain, offset = np.exp(rng.normal(0, 0.2)), rng.normal(0, 0.06)
+    gain, offset = np.exp(rng.normal(0, 0.1)), rng.normal(0, 0.08)
     return np.rint(255 * np.clip(0.5 + offset + gain * (signal - 0.5), 0, 1)).astype(np.uint8)
