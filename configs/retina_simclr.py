@@ -102,7 +102,7 @@ def finetune(config):
 def small(config):
     """64 pixels, an encoder of four stages."""
     config.images = eyes(64)
-    config.model.encoder, config.model.widths, config.model.hidden = "plain_2d", (16, 32, 64, 128), 64
+    config.model.encoder, config.model.widths, config.model.hidden = "plain_2d", (8, 16, 32, 64), 64
     config.optimizer.learning_rate, config.optimizer.encoder_rate = 1e-3, 1.0
     config.pretrain.update({"projector": (128, 64), "batch_size": 128, "epochs": 10, "learning_rate": 1e-3, "crop": (0.5, 1.0)})
     config.train.imbalance = "none"
