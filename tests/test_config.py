@@ -111,7 +111,7 @@ def test_differences_name_the_leaf():
         ("model.norm", "group", "encoders by name"),
         ("model.scaling", "min", "minmax"),
         ("model.standardise", "imagnet", "imagenet"),
-        ("model.standardise", "imagenet", "'ct_conv_lstm', which reads pictures; 'mri_cnn_lstm'"),
+        ("model.standardise", "imagenet", "'ct_conv_lstm' and 'retina_simclr', which read pictures; 'mri_cnn_lstm'"),
         ("model.pool", "tokenmean", "token_mean"),
         ("model.pool", "token", r"pool and \.drop_path are of a transformer, and 'mri_cnn_lstm' has none"),
         ("model.drop_path", 0.1, "leave them at mean and 0"),

@@ -88,7 +88,7 @@ def learn(config, stage, folder: epath.Path, loaded: load.Loaded, todo: list[run
             "tensors": leaves({"params": variables["params"], "batch_stats": variables["stats"]}),
             "rows": {one.id: len(one.train) for one in todo}, "patients": seen,
         })  # fmt: skip
-    logger.info("pre-training on %s of %d rows, %d runs", ", ".join(images), len(loaded.units), len(todo))
+    logger.info("pre-training on %s of %d rows, %d runs", ", ".join(images), max(len(one.train) for one in todo), len(todo))
     stop.training = True
     loop.train(engine, stage, todo, numbers, loaded.arrays, folder, hosts.Together(stop))
     stop.training = False
