@@ -6,7 +6,6 @@ from jaxstroke import check, config_json
 from jaxstroke.config_json import copied
 from jaxstroke.errors import InputError
 
-
 NO_IMAGES = {
     "model.name": "clinical_mlp", "model.encoder": "", "model.fusion": "none", "model.standardise": "none", "optimizer.encoder_rate": 1.0,
 }  # fmt: skip
