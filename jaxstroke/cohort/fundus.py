@@ -32,16 +32,15 @@ class Vessels:
 
 
 def draw(ratio: float, size: int, right: bool, rng) -> np.ndarray:
-    """(size, size) uint8. ratio: arteriole to venule; right: of the right eye, its disc on the right."""
+    """(size, size) uint8. ratio: arteriole to venule; right: of the right eye, its disc on the right; a left one is mirrored."""
     steps = (2 * np.arange(size) + 1) / size - 1
     x, y = steps[None, :], steps[:, None]
     disc = np.array([rng.uniform(0.35, 0.75), rng.uniform(-0.2, 0.2)])
-    side = -x if right else x  # towards the temple
-    away, down = side + disc[0], y - disc[1]
+    away, down = disc[0] - x, y - disc[1]
     distance, angle = np.hypot(away, down), np.arctan2(-down, away)
     dark = vessel_shadow(draw_vessels(ratio, rng), distance, angle, 2 / size)
-    signal = background(distance, np.hypot(away - 1.05, down - 0.08), (x, y), rng) * (1 - dark)
-    return photograph(signal, size, rng)
+    shown = photograph(background(distance, np.hypot(away - 1.05, down - 0.08), (x, y), rng) * (1 - dark), size, rng)
+    return shown if right else shown[:, ::-1]
 
 
 def draw_vessels(ratio: float, rng) -> Vessels:
