@@ -1,9 +1,10 @@
 """A synthetic infrared image of the back of an eye: disc, fovea, arterioles and venules that leave the disc in four arcades and branch.
 
-Lengths are in half sides of the image, from its middle, x to the right and y down; angles about the disc, from the temporal axis, on
-which the fovea lies. A vessel is an angle as a function of the distance from the disc, so that how far a pixel is from it has a closed
-form. What the outcome depends on is one number of the whole image: the arterioles' width over that of the venules beside them. Which is
-which, the picture tells: arterioles are paler and have a bright reflex along their middle. Everything else differs from eye to eye.
+Lengths are in half sides of the image, from its middle, x to the right and y down; angles are about the disc, from the direction of the
+fovea. A vessel is an angle as a function of the distance from the disc, so that how far a pixel is from it has a closed form. What the
+outcome depends on is one number of the whole image: the arterioles' width over that of the venules beside them. Which is which, the picture
+tells: venules are dark, arterioles are pale with a bright reflex along their middle. Where disc and vessels lie, how they wind and branch,
+light, focus and speckle differ from eye to eye without meaning, most of it no more than views of one image do.
 """
 
 from dataclasses import dataclass
@@ -11,16 +12,19 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
-WIDTH, WIDTH_SPREAD = 0.11, 0.05  # at the disc, between arteriole and venule (geometric), and its deviation as a logarithm
-TAPER, BRANCH = 0.15, 0.72  # of the width: share lost over half a side; a branch's, of its trunk's
-ARCADES = (1.05, -1.05, 2.25, -2.25)  # radians from the temporal axis
-REFLEX = 1.8
-FARTHEST, RADII = 3.2, 160  # distance from the disc up to which vessels are tabulated, and at how many places
+# Geometric mean of both kinds at the disc, and its deviation as a logarithm; deviation between arcades.
+WIDTH, WIDTH_SPREAD, ARCADE_SPREAD = 0.11, 0.05, 0.04
+TAPER, THINNEST, BRANCH = 0.15, 0.4, 0.72  # of a width: share lost over half a side, least share left; a branch's, of its trunk's
+ARCADES = (1.05, -1.05, 2.25, -2.25)  # radians
+DARKNESS, PALENESS = 0.46, 0.6  # share of the light that a venule takes away, and of that what an arteriole does beside its reflex
+REFLEX, REFLEX_WIDTH = 1.8, 0.6  # brightness of the reflex, of what the arteriole takes away; its width, of the arteriole's
+FARTHEST, PLACES = 3.2, 640  # distance from the disc up to which vessels are tabulated, and at how many places
+RADII = np.linspace(1e-3, FARTHEST, PLACES)
 
 
 @dataclass(frozen=True)
 class Vessels:
-    """angles (v, RADII) over the distance from the disc, widths (v, RADII), 0 where a vessel has not begun; arteriole (v,) bool."""
+    """angles and widths (v, PLACES) at the distances RADII from the disc, widths 0 where a vessel has not begun; arteriole (v,) bool."""
 
     angles: np.ndarray
     widths: np.ndarray
@@ -28,60 +32,50 @@ class Vessels:
 
 
 def draw(ratio: float, size: int, right: bool, rng) -> np.ndarray:
-    """(size, size) uint8. ratio: arteriole to venule; right: of the right eye, its disc on the right."""
+    """(size, size) uint8. ratio: arteriole to venule; right: of the right eye, its disc on the right; a left one is mirrored."""
     steps = (2 * np.arange(size) + 1) / size - 1
     x, y = steps[None, :], steps[:, None]
     disc = np.array([rng.uniform(0.35, 0.75), rng.uniform(-0.2, 0.2)])
-    side = -x if right else x  # towards the temple
-    away, down = side + disc[0], y - disc[1]
+    away, down = disc[0] - x, y - disc[1]
     distance, angle = np.hypot(away, down), np.arctan2(-down, away)
-    dark = vessel_shadow(draw_vessels(ratio, rng), distance, angle, 2 / size, rng)
-    signal = background(distance, np.hypot(away - 1.05, down - 0.08), (x, y), rng) * (1 - dark)
-    return photograph(signal, size, rng)
+    dark = vessel_shadow(draw_vessels(ratio, rng), distance, angle, 2 / size)
+    shown = photograph(background(distance, np.hypot(away - 1.05, down - 0.08), (x, y), rng) * (1 - dark), size, rng)
+    return shown if right else shown[:, ::-1]
 
 
 def draw_vessels(ratio: float, rng) -> Vessels:
-    """An arteriole and a venule an arcade, in either order, and one to three branches of each."""
-    radii = np.linspace(1e-3, FARTHEST, RADII)
+    """An arteriole, nearer to the nose, and a venule an arcade, and a branch of each."""
     typical = WIDTH * np.exp(WIDTH_SPREAD * rng.normal())
     wave = rng.uniform(0.02, 0.03)  # tortuosity of the eye
-    angles, widths, kinds = [], [], []
+    angles, widths = [], []
     for arcade in ARCADES:
         middle, gap = arcade + rng.normal(0, 0.08), rng.uniform(0.38, 0.46) * np.sign(arcade)
         bend = rng.uniform(0.45, 0.65) if abs(arcade) < np.pi / 2 else rng.uniform(-0.1, 0.1)
-        calibre = np.exp(rng.normal(0, 0.04))
-        for arteriole, share in ((True, ratio**0.5), (False, ratio**-0.5)):
-            start = middle + gap * (0.5 if arteriole else -0.5)
-            waves = wave * np.sin(rng.uniform(4, 9) * radii + rng.uniform(0, 2 * np.pi)) / np.maximum(radii, 0.3)
-            trunk = start / (1 + bend * radii) + waves
-            width = typical * calibre * share * np.clip(1 - TAPER * radii, 0.4, None)
-            angles.append(trunk)
-            widths.append(width)
-            for _ in range(1):
-                begins, spread = rng.uniform(0.5, 0.9), rng.uniform(0.45, 0.65) * rng.choice([-1, 1])
-                angles.append(trunk + spread * np.log(np.maximum(radii / begins, 1)))
-                widths.append(np.where(radii > begins, BRANCH * width, 0))
-            kinds += [arteriole] * (len(angles) - len(kinds))
-    return Vessels(np.array(angles), np.array(widths), np.array(kinds))
+        calibre = typical * np.exp(ARCADE_SPREAD * rng.normal())
+        for start, share in ((middle + gap / 2, ratio**0.5), (middle - gap / 2, ratio**-0.5)):
+            waves = wave * np.sin(rng.uniform(4, 9) * RADII + rng.uniform(0, 2 * np.pi)) / np.maximum(RADII, 0.3)
+            trunk = start / (1 + bend * RADII) + waves
+            width = calibre * share * np.clip(1 - TAPER * RADII, THINNEST, None)
+            begins, spread = rng.uniform(0.5, 0.9), rng.uniform(0.45, 0.65) * rng.choice([-1, 1])
+            angles += [trunk, trunk + spread * np.log(np.maximum(RADII / begins, 1))]
+            widths += [width, np.where(begins < RADII, BRANCH * width, 0)]
+    return Vessels(np.array(angles), np.array(widths), np.tile([True, True, False, False], len(ARCADES)))
 
 
-def vessel_shadow(vessels: Vessels, distance: np.ndarray, angle: np.ndarray, pixel: float, rng) -> np.ndarray:
-    """(size, size) share of the light that vessels take away. distance, angle: of the pixels, about the disc; pixel: its side."""
-    spacing = FARTHEST / (RADII - 1)
-    place = np.minimum((distance / spacing).astype(int), RADII - 1)
-    radii = np.linspace(1e-3, FARTHEST, RADII)
-    slant = np.sqrt(1 + (radii * np.gradient(vessels.angles, spacing, axis=1)) ** 2)
+def vessel_shadow(vessels: Vessels, distance: np.ndarray, angle: np.ndarray, pixel: float) -> np.ndarray:
+    """(size, size) share of the light that vessels take away, below 0 in a reflex. distance, angle: of pixels, about the disc."""
+    spacing = RADII[1] - RADII[0]
+    place = np.minimum((distance / spacing).astype(int), PLACES - 1)
+    slant = np.sqrt(1 + (RADII * np.gradient(vessels.angles, spacing, axis=1)) ** 2)
     turn = np.abs(angle - vessels.angles.astype(np.float32)[:, place])
     apart = distance * np.minimum(turn, np.abs(2 * np.pi - turn)) / slant.astype(np.float32)[:, place]
     half = vessels.widths.astype(np.float32)[:, place] / 2
     inside = np.clip(0.5 + (half - apart) / pixel, 0, 1) * (half > 0)
-    strength = 0.46
-    reflex = 1 - REFLEX * np.exp(-((apart / np.maximum(0.6 * half, 1e-6)) ** 2))
-    arterioles = inside[vessels.arteriole]
-    nearest = arterioles.argmax(0)[None]
-    pale = np.take_along_axis(arterioles * reflex[vessels.arteriole], nearest, 0)[0] * strength * 0.6
-    venules = inside[~vessels.arteriole].max(0)
-    return pale * (1 - venules) + venules * strength
+    venules, arterioles = inside[~vessels.arteriole].max(0), inside[vessels.arteriole]
+    reflex = 1 - REFLEX * np.exp(-((apart / np.maximum(REFLEX_WIDTH * half, 1e-6)) ** 2))[vessels.arteriole]
+    uppermost = arterioles.argmax(0)[None]
+    pale = PALENESS * np.take_along_axis(arterioles * reflex, uppermost, 0)[0]
+    return DARKNESS * (venules + pale * (1 - venules))
 
 
 def background(to_disc: np.ndarray, to_fovea: np.ndarray, place, rng) -> np.ndarray:
