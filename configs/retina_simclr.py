@@ -21,7 +21,7 @@ def get_config(variant: str = "own") -> ConfigDict:
     config.cohort.outcomes = ConfigDict({"stroke": ("stroke", "==", 1)})
     config.cohort.study = "eye"
     config.clinical.numeric = ("age", "systolic")
-    config.clinical.categorical = ConfigDict({"sex": ()})
+    config.clinical.categorical, config.clinical.codes = ConfigDict({"sex": ()}), ConfigDict({"diagnoses": "blocks"})
     config.images = eyes(224)
     config.loss = ConfigDict({"stroke": {"kind": "binary", "weight": 1.0}})
     config.evaluate.primary = "stroke"
@@ -86,7 +86,10 @@ def paper(config):
 
 
 def own(config):
-    paper(config)
+    """The same table on a laptop: half the pixels, a smaller encoder, smaller batches."""
+    config.images = eyes(128)
+    config.model.encoder = "resnet18_2d"
+    config.pretrain.update({"projector": (512, 128), "batch_size": 64, "epochs": 50})
 
 
 def pretrain(config):
@@ -97,6 +100,19 @@ def pretrain(config):
 def finetune(config):
     """From a workdir of `:pretrain`, or published weights: --config.model.init_from=..."""
     stages(config, FINETUNE)
+
+
+def retfound(config):
+    """Beside SimCLR: RETFound's published ViT-L/16 and the recipe of its fine-tuning, with --config.init_from=RETFound_oct_weights.pth."""
+    finetune(config)
+    for image in config.images.values():
+        image.channels = 3
+    config.model.encoder, config.model.pool, config.model.standardise = "vit_l_2d", "token_mean", "imagenet"
+    config.model.drop_path, config.model.remat = 0.2, True
+    config.optimizer.layer_decay, config.optimizer.weight_decay, config.optimizer.encoder_rate = 0.65, 0.05, 1.0
+    config.train.batch_size = 16
+    frozen = {"optimizer.encoder_rate": 0.0, "optimizer.layer_decay": 1.0}
+    config.variants = settings.variants({"retfound": {}, "frozen": frozen, "random": {"model.init_from": ""}})
 
 
 def small(config):
@@ -117,13 +133,22 @@ def demo(config):
     config.train.epochs = 15
 
 
+def subsets(config):
+    """How much pre-training is worth where outcomes are few: ten draws of the patients whose outcome is used, images alone."""
+    demo(config)
+    config.model.fusion = "none"
+    config.split.labelled, config.train.seeds = 40, tuple(range(10))
+    config.train.watch, config.train.epochs = "last", 30  # a handful of validation patients would choose by chance
+    config.variants = settings.variants({"simclr": {}, "random": {"train.stages": FINETUNE}})
+
+
 def soop_views(config):
     """SOOP's FLAIR slices: what pre-training is worth for a linear probe of mRS > 2, on real patients."""
     config.cohort.recipe, config.cohort.root, config.cohort.study = "soop", f"{DATA}/soop", ""
     config.cohort.outcomes = ConfigDict({"poor": ("mrs", ">", 2)})
     config.cohort.ranges = ConfigDict({"mrs": (0, 6), "age": (0, 120), "nihss": (0, 42)})
     config.cohort.complete = ("views", "age", "nihss")
-    config.clinical.numeric, config.clinical.categorical = ("age", "nihss"), ConfigDict()
+    config.clinical = ConfigDict({"numeric": ("age", "nihss"), "categorical": ConfigDict(), "codes": ConfigDict()})
     small(config)
     config.images = ConfigDict({"views": picture("views", 64, count=3, channels=3)})
     config.loss, config.evaluate.primary = ConfigDict({"poor": {"kind": "binary", "weight": 1.0}}), "poor"
@@ -147,5 +172,6 @@ def smoke(config):
 
 
 VARIANTS = {
-    "demo": demo, "finetune": finetune, "own": own, "paper": paper, "pretrain": pretrain, "soop_views": soop_views, "smoke": smoke,
+    "demo": demo, "finetune": finetune, "own": own, "paper": paper, "pretrain": pretrain, "retfound": retfound, "soop_views": soop_views,
+    "smoke": smoke, "subsets": subsets,
 }  # fmt: skip
