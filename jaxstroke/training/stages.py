@@ -1,10 +1,12 @@
 """Pre-training as a stage of a run: the one loop on the network of `models.simclr`, in `<workdir>/pretrain`, before the tasks are learned.
 
-A network a fold: it never sees the patients of that fold's validation and test parts, whether they are labelled or not, unless
-`pretrain.transductive` says so. `pretrain.json` there names whom each network has seen, for this run and for others that begin from it.
+A network a fold: it never sees the patients of that fold's validation and test parts, labelled or not, nor of those without outcome such as
+are of the tested centre, part or time, unless `pretrain.transductive` says so. `pretrain.json` there names whom each network has seen, for
+this run and for others that begin from it.
 """
 
 import logging
+from collections.abc import Callable
 
 import numpy as np
 from etils import epath
@@ -13,6 +15,7 @@ from jaxstroke import config as settings
 from jaxstroke import hosts
 from jaxstroke import workdir as work
 from jaxstroke.cohort.dealing import deal
+from jaxstroke.cohort.labels import moment
 from jaxstroke.cohort.splits import by_patient
 from jaxstroke.cohort.table import Cohort, everyone
 from jaxstroke.errors import InputError
@@ -41,10 +44,48 @@ def runs_of(config, folds, units) -> list[runs.Run]:
     found = []
     for fold in folds:
         val = [index[unit] for unit in fold.val if unit in index]
-        unseen = {patients[index[unit]] for unit in (*fold.val, *fold.test) if unit in index}
-        train = [row for row, patient in enumerate(patients) if config.pretrain.transductive or patient not in unseen]
+        held = [index[unit] for unit in (*fold.val, *fold.test) if unit in index]
+        tested = [units[index[unit]] for unit in fold.test if unit in index]
+        unseen = set(patients[held])
+        alike = ELSEWHERE[config.split.kind](tested) if config.split.kind in ELSEWHERE else lambda unit: False
+        train = [
+            row for row, unit in enumerate(units)
+            if config.pretrain.transductive or not (unit.patient in unseen or (not known(unit) and alike(unit)))
+        ]  # fmt: skip
         found.append(run(fold.repeat, fold.fold, seed, train, val))
     return found
+
+
+def known(unit) -> bool:
+    """Whether an outcome of a unit is known: then the folds say where it belongs."""
+    return any(label is not None for label in unit.labels.values())
+
+
+def of_a_tested_centre(tested) -> Callable:
+    centres = {unit.group for unit in tested}
+    return lambda unit: unit.group in centres
+
+
+def of_a_tested_part(tested) -> Callable:
+    cells = {unit.split.lower() for unit in tested} - {""}
+    return lambda unit: unit.split.lower() in cells
+
+
+def not_before_the_tested(tested) -> Callable:
+    """A time that is no time is of nobody knows when."""
+    times = [moment(unit.split) for unit in tested]
+
+    def later(unit) -> bool:
+        time = moment(unit.split)
+        return time is None or type(time) is not type(times[0]) or time >= min(times)
+
+    return later
+
+
+# By `split.kind`: tested units -> whether a unit without outcome is of where, or when, the networks are judged, and so not to be seen.
+ELSEWHERE = {
+    "group": of_a_tested_centre, "given": of_a_tested_part, "official": of_a_tested_part, "temporal": not_before_the_tested,
+}  # fmt: skip
 
 
 def held_shares(config) -> tuple[float, float]:

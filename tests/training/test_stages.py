@@ -1,5 +1,7 @@
 """The pre-training's own step and runs: one device equals eight, and who is in which run."""
 
+import dataclasses
+
 import jax
 import numpy as np
 import pytest
@@ -89,6 +91,26 @@ def test_no_eye_of_a_judged_patient_is_seen(eyes):
         eyes.pretrain.transductive = True
     (run,) = stages.runs_of(eyes, [fold_of((0, 1), (2, 3))], UNITS)
     assert list(run.train) == list(range(24))
+
+
+@pytest.mark.parametrize(
+    ("kind", "cells", "out"),
+    [
+        ("group", {"group": ["a", "a", "b", "b", "b", "a", "c", ""]}, {5}),
+        ("official", {"split": ["test", "train", "train", "Test", "train", "test", "train", "val"]}, {5}),
+        ("temporal", {"split": ["2020", "2018", "2019", "2019", "2021", "2020", "", "2018"]}, {4, 5, 6}),
+    ],
+)
+def test_of_those_without_outcome_none_is_of_where_the_networks_are_judged(eyes, kind, cells, out):
+    """Patients 0 to 3 have an outcome, and 0 and 1 are tested and held back; of the others who is out is named."""
+    with eyes.unlocked():
+        eyes.split.kind = kind
+    units = [dataclasses.replace(unit(patient, "OD"), labels={"stroke": 1.0 if patient < 4 else None}) for patient in range(8)]
+    units = [dataclasses.replace(one, **{name: values[row] for name, values in cells.items()}) for row, one in enumerate(units)]
+    fold = Fold(0, 0, ("p2/OD", "p3/OD"), ("p1/OD",), ("p0/OD",), ())
+    (run,) = stages.runs_of(eyes, [fold], units)
+    gone = set(range(8)) - set(run.train.tolist())
+    assert gone == {0, 1} | out
 
 
 def test_without_outcomes_patients_are_held_back_for_the_loss(eyes):
