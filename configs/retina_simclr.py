@@ -1,6 +1,8 @@
 """Stroke from the retina: OCT and infrared images pre-trained by SimCLR, merged with health records: Shurrab et al. 2025, arXiv 2505.02677.
 
-python -m jaxstroke.main --config configs/retina_simclr.py:VARIANT --workdir runs/VARIANT
+    python -m jaxstroke.main --config configs/retina_simclr.py:VARIANT --workdir runs/VARIANT
+
+PLACEHOLDER
 """
 
 import os

@@ -76,7 +76,8 @@ def explain(config, asked, tools, row: int, networks: list[tuple[dict, dict]]) -
             names, values = [one.column for one in own], [one.log_odds for one in own]
             files.bars(folder / f"columns_{head}.png", names, values, f"patient {unit.patient}: {head}")
     strips = [strip_of(config, asked, one, batch) for one in seen]
-    html = page.render(unit.patient, asked.sentence, heads_of(config, asked, unit), volumes, contributions, config.explain.cut, strips)
+    title = f"{unit.patient}, {config.cohort.study} {unit.study}" if unit.study else unit.patient
+    html = page.render(title, asked.sentence, heads_of(config, asked, unit), volumes, contributions, config.explain.cut, strips)
     records.write_text(folder / f"patient_{files.name_of(unit.unit)}.html", html)
     rows = [(unit.patient, unit.unit, one.head, "column", one.column, one.value, one.compared, one.log_odds) for one in contributions]
     return Found(rows, judged, [line for one in seen for line in importance.rows(unit.patient, unit.unit, one)])

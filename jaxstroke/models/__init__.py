@@ -24,6 +24,7 @@ def build(config):
     its training patients, and gives
     `{"logits": {task: b k}, "features": {name: b ...}, "parts": {part: {"logits": {task: b k}, "present": b}}}`.
     A part is trained and kept on its own (a module of paper 1); its parameters lie under its name. No parts: the network is one.
+    In pre-training there are pairs of views in place of logits, see `simclr.Contrast`.
     """
     return named(config)(config, compute_dtype(config))
 
