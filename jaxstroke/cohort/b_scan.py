@@ -2,8 +2,8 @@
 
 Depth runs down the image and is in shares of its side, x from -1 to 1 across. What the outcome depends on is one number of the whole
 image: the share of the nerve fibre layer, the bright one that comes first, in the thickness of the retina (away from the pit of the fovea,
-where the inner layers thin together). Depth, thickness, tilt, curvature, waves, the pit, drusen, shadows of vessels, speckle, focus,
-brightness and contrast differ from eye to eye without meaning.
+where the inner layers thin together). Depth, thickness of the whole, tilt, curvature, waves, the pit, drusen, shadows of vessels, speckle,
+focus, brightness and contrast differ from eye to eye without meaning.
 """
 
 import numpy as np
@@ -14,6 +14,8 @@ from jaxstroke.cohort import fundus
 # Of the retina without its nerve fibre layer: ganglion cells with inner plexiform, inner nuclear, outer plexiform, outer nuclear layer,
 # and the photoreceptors' segments with the pigment epithelium.
 SHARES = np.array([0.27, 0.15, 0.11, 0.27, 0.20])
+THICKNESS, ZOOM = 0.37, 0.22  # of the retina, of the image's side; its logarithm, uniform in +-
+SPECKLE = 0.25  # deviation, of the signal
 VITREOUS, LAYERS, CHOROID, SCLERA = 0.06, (0.80, 0.52, 0.30, 0.46, 0.22, 0.92), 0.55, 0.22  # brightness
 INNER = 3  # layers that thin in the pit of the fovea
 
@@ -36,12 +38,12 @@ def draw(share: float, size: int, rng) -> np.ndarray:
 
 def boundaries(share: float, x: np.ndarray, rng) -> list[np.ndarray]:
     """(w,) depths each of the tops of the layers, the choroid and the sclera, from above."""
-    thickness = rng.uniform(0.34, 0.44)
+    thickness = THICKNESS * np.exp(rng.uniform(-ZOOM, ZOOM))
     others = SHARES * np.exp(rng.normal(0, 0.03, len(SHARES)))
     shares = np.concatenate([[share], (1 - share) * others / others.sum()])
     pit = rng.uniform(0.6, 0.75) * np.exp(-(((x - rng.uniform(-0.5, 0.5)) / rng.uniform(0.15, 0.18)) ** 2))
     waves = rng.uniform(0.0, 0.008) * np.sin(rng.uniform(6, 14) * x + rng.uniform(0, 2 * np.pi))
-    floor = rng.uniform(0.56, 0.72) + rng.uniform(-0.08, 0.08) * x + rng.uniform(-0.1, 0.0) * (x**2 - 1 / 3) + waves
+    floor = rng.uniform(0.56, 0.72) + rng.uniform(-0.12, 0.12) * x + rng.uniform(-0.1, 0.0) * (x**2 - 1 / 3) + waves
     heights = [thickness * one * (1 - pit * (place < INNER)) for place, one in enumerate(shares)]
     for _ in range(rng.poisson(0.5)):  # drusen lift the pigment epithelium and what is above it
         floor = floor - rng.uniform(0.01, 0.035) * np.exp(-(((x - rng.uniform(-1, 1)) / rng.uniform(0.05, 0.1)) ** 2))
@@ -53,5 +55,5 @@ def boundaries(share: float, x: np.ndarray, rng) -> list[np.ndarray]:
 def scanned(signal: np.ndarray, size: int, rng) -> np.ndarray:
     """(size, size) uint8: smeared more across than in depth, with speckle, then as a photograph."""
     signal = ndimage.gaussian_filter(signal, (0.0, rng.uniform(0.006, 0.009) * size))
-    speckle = 0.18 * rng.standard_normal(signal.shape, dtype=np.float32)
+    speckle = SPECKLE * rng.standard_normal(signal.shape, dtype=np.float32)
     return fundus.photograph(np.clip(signal * (1 + speckle), 0, None), size, rng)

@@ -16,8 +16,10 @@ from scipy import ndimage
 WIDTH, WIDTH_SPREAD, ARCADE_SPREAD = 0.11, 0.05, 0.04
 TAPER, THINNEST, BRANCH = 0.15, 0.4, 0.72  # of a width: share lost over half a side, least share left; a branch's, of its trunk's
 ARCADES = (1.05, -1.05, 2.25, -2.25)  # radians
+ZOOM, TURN = 0.22, 0.25  # of an eye: logarithm and radians, uniform in +-, no more than views of one image differ by
 DARKNESS, PALENESS = 0.46, 0.6  # share of the light that a venule takes away, and of that what an arteriole does beside its reflex
 REFLEX, REFLEX_WIDTH = 1.8, 0.6  # brightness of the reflex, of what the arteriole takes away; its width, of the arteriole's
+SPECKLE = 0.08  # deviation, of the signal
 FARTHEST, PLACES = 3.2, 640  # distance from the disc up to which vessels are tabulated, and at how many places
 RADII = np.linspace(1e-3, FARTHEST, PLACES)
 
@@ -34,13 +36,20 @@ class Vessels:
 def draw(ratio: float, size: int, right: bool, rng) -> np.ndarray:
     """(size, size) uint8. ratio: arteriole to venule; right: of the right eye, its disc on the right; a left one is mirrored."""
     steps = (2 * np.arange(size) + 1) / size - 1
-    x, y = steps[None, :], steps[:, None]
+    x, y = field_of_view(steps, rng)
     disc = np.array([rng.uniform(0.35, 0.75), rng.uniform(-0.2, 0.2)])
     away, down = disc[0] - x, y - disc[1]
     distance, angle = np.hypot(away, down), np.arctan2(-down, away)
     dark = vessel_shadow(draw_vessels(ratio, rng), distance, angle, 2 / size)
     shown = photograph(background(distance, np.hypot(away - 1.05, down - 0.08), (x, y), rng) * (1 - dark), size, rng)
     return shown if right else shown[:, ::-1]
+
+
+def field_of_view(steps: np.ndarray, rng) -> tuple[np.ndarray, np.ndarray]:
+    """Where pixels lie, x and y (size, size): eyes are longer or shorter, and a head is held aslant. steps: of pixels along a side."""
+    zoom, turn = np.exp(rng.uniform(-ZOOM, ZOOM)), rng.uniform(-TURN, TURN)
+    across, down = zoom * np.cos(turn), zoom * np.sin(turn)
+    return across * steps[None, :] - down * steps[:, None], down * steps[None, :] + across * steps[:, None]
 
 
 def draw_vessels(ratio: float, rng) -> Vessels:
@@ -79,9 +88,12 @@ def vessel_shadow(vessels: Vessels, distance: np.ndarray, angle: np.ndarray, pix
 
 
 def background(to_disc: np.ndarray, to_fovea: np.ndarray, place, rng) -> np.ndarray:
-    """(size, size) light from the fundus without vessels: uneven illumination, choroid, disc with its rim, fovea, a few pale spots."""
+    """(size, size) light from the fundus without vessels: uneven illumination, choroid, disc with its rim, fovea, pale spots.
+
+    to_disc, to_fovea: distances of the pixels; place: their x and y.
+    """
     x, y = place
-    light = 0.6 + rng.uniform(-0.08, 0.08) * x + rng.uniform(-0.08, 0.08) * y - 0.05 * (x**2 + y**2)
+    light = 0.6 + rng.uniform(-0.06, 0.06) * x + rng.uniform(-0.06, 0.06) * y - 0.05 * (x**2 + y**2)
     for _ in range(3):
         across, along = rng.uniform(-6, 6, 2)
         light = light + 0.01 * np.sin(across * x + along * y + rng.uniform(0, 2 * np.pi))
@@ -96,7 +108,7 @@ def background(to_disc: np.ndarray, to_fovea: np.ndarray, place, rng) -> np.ndar
 
 def photograph(signal: np.ndarray, size: int, rng) -> np.ndarray:
     """(size, size) uint8 as a camera takes it: out of focus, with speckle, of some gain and offset."""
-    focus, speckle = rng.uniform(0.005, 0.007) * size, 0.06
+    focus, speckle = rng.uniform(0.005, 0.007) * size, SPECKLE
     signal = ndimage.gaussian_filter(signal, focus) * (1 + speckle * rng.standard_normal(signal.shape, dtype=np.float32))
-    gain, offset = np.exp(rng.normal(0, 0.1)), rng.normal(0, 0.08)
+    gain, offset = rng.uniform(0.92, 1.08), rng.uniform(-0.04, 0.04)
     return np.rint(255 * np.clip(0.5 + offset + gain * (signal - 0.5), 0, 1)).astype(np.uint8)

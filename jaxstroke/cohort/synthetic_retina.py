@@ -29,7 +29,7 @@ from scipy.special import expit, logit
 
 from jaxstroke.cohort import b_scan, fundus, synthetic
 
-FORMAT = 1  # raise it when the same settings give other patients
+FORMAT = 2  # raise it when the same settings give other patients
 BOTH_EYES = 0.4  # of the patients
 EYE = 0.2  # deviation of what an eye adds
 RATIO, RATIO_SPREAD = 0.65, 0.3
