@@ -83,9 +83,9 @@ def make_patient(number: int, settings: dict, folder: str) -> dict:
 
 
 def diagnoses(row: dict, rng) -> str:
-    """ICD-10 codes joined by |, "" where there are none."""
+    """ICD-10 codes joined by |, `none` where there are none."""
     chances = {"I10": expit((row["systolic"] - 143) / 7), "E11.9": row["diabetes"], "E78.5": LIPIDS, "H52.1": MYOPIA}
-    return "|".join(code for code, chance in chances.items() if rng.random() < chance)
+    return "|".join(code for code, chance in chances.items() if rng.random() < chance) or "none"
 
 
 def draw_eye(calibre: float, thickness: float, side: str, name: str, size: int, folder: str, rng) -> dict:

@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 
 from jaxstroke import config as settings
 from jaxstroke.cohort import b_scan, fundus, synthetic_retina
-from jaxstroke.cohort.readers import read_picture
+from jaxstroke.cohort.readers import read_pictures
 from jaxstroke.cohort.table import read_cohort
 
 SIZES = {"labelled": 12, "test": 20, "unlabelled": 8}
@@ -48,7 +48,7 @@ def test_table_is_a_cohort_with_two_images_a_row(workdir, frame):
     assert set(cohort.units[0].columns) == {name for name in synthetic_retina.KNOWN if name == "true_logit" or "without" in name}
     for unit in cohort.units[:4]:
         for name in synthetic_retina.IMAGES:
-            assert read_picture(unit.paths[name][0]).array.shape[:2] == (64, 64)
+            assert read_pictures(unit.paths[name][0])[0].array.shape[:2] == (64, 64)
 
 
 def test_patients_come_in_the_parts_asked_for(frame):
