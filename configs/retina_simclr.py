@@ -94,6 +94,12 @@ def own(config):
     config.pretrain.update({"projector": (512, 128), "batch_size": 64, "epochs": 50})
 
 
+def risk(config):
+    """A stroke to come, within two years of the scan: dates in columns stroke_date, scan_date and last_seen in place of stroke."""
+    own(config)
+    config.cohort.outcomes = ConfigDict({"stroke": ("stroke_date", "within", ("scan_date", "last_seen", 730))})
+
+
 def pretrain(config):
     """Encoders alone."""
     stages(config, PRETRAIN)
@@ -174,6 +180,6 @@ def smoke(config):
 
 
 VARIANTS = {
-    "demo": demo, "finetune": finetune, "own": own, "paper": paper, "pretrain": pretrain, "retfound": retfound, "soop_views": soop_views,
-    "smoke": smoke, "subsets": subsets,
+    "demo": demo, "finetune": finetune, "own": own, "paper": paper, "pretrain": pretrain, "retfound": retfound, "risk": risk,
+    "soop_views": soop_views, "smoke": smoke, "subsets": subsets,
 }  # fmt: skip
