@@ -60,6 +60,11 @@ def stages(config, names: tuple[str, ...]):
         config.train.stages = names
 
 
+def random() -> dict:
+    """No pre-training: an encoder that knows nothing learns at the full rate."""
+    return {"train.stages": FINETUNE, "optimizer.encoder_rate": 1.0}
+
+
 def ablations() -> dict[str, dict]:
     """What sees what, and what encoders begin from."""
     images = {"model.fusion": "none"}
@@ -76,8 +81,8 @@ def ablations() -> dict[str, dict]:
             "model.standardise": "none",
             "optimizer.encoder_rate": 1.0,
         },
-        "random": {"train.stages": FINETUNE},
-        "images_random": images | {"train.stages": FINETUNE},
+        "random": random(),
+        "images_random": images | random(),
         "frozen": {"optimizer.encoder_rate": 0.0},
         "probe": {"optimizer.encoder_rate": 0.0, "model.hidden": 0},
     }
@@ -127,8 +132,10 @@ def small(config):
     """64 pixels, an encoder of four stages."""
     config.images = eyes(64)
     config.model.encoder, config.model.widths, config.model.hidden = "plain_2d", (8, 16, 32, 64), 64
-    config.optimizer.learning_rate, config.optimizer.encoder_rate = 1e-3, 1.0
-    config.pretrain.update({"projector": (128, 64), "batch_size": 128, "epochs": 10, "learning_rate": 1e-3, "crop": (0.5, 1.0)})
+    config.optimizer.learning_rate, config.optimizer.encoder_rate = 1e-3, 0.3
+    config.pretrain.update({
+        "projector": (128, 64), "batch_size": 256, "epochs": 12, "learning_rate": 2e-3, "crop": (0.5, 1.0), "temperature": 0.2,
+    })  # fmt: skip
     config.train.imbalance = "none"
 
 
@@ -144,10 +151,10 @@ def demo(config):
 def subsets(config):
     """How much pre-training is worth where outcomes are few: ten draws of the patients whose outcome is used, images alone."""
     demo(config)
-    config.model.fusion = "none"
-    config.split.labelled, config.train.seeds = 40, tuple(range(10))
-    config.train.watch, config.train.epochs = "last", 30  # a handful of validation patients would choose by chance
-    config.variants = settings.variants({"simclr": {}, "random": {"train.stages": FINETUNE}})
+    config.model.fusion, config.evaluate.attainable = "none", "true_logit_images"
+    config.split.labelled, config.train.seeds = 100, tuple(range(10))
+    config.train.watch, config.train.epochs = "last", 40  # a handful of validation patients would choose by chance
+    config.variants = settings.variants({"simclr": {}, "random": random()})
 
 
 def soop_views(config):
@@ -163,9 +170,10 @@ def soop_views(config):
     config.evaluate.per = "study"
     config.model.fusion, config.model.hidden, config.optimizer.encoder_rate = "none", 0, 0.0
     config.pretrain.update({"batch_size": 64, "epochs": 40})  # some 260 patients a fold: four updates an epoch
-    whole = {"optimizer.encoder_rate": 1.0, "model.hidden": 64}
-    random = {"train.stages": FINETUNE}
-    config.variants = settings.variants({"probe": {}, "probe_random": random, "whole": whole, "whole_random": whole | random})
+    probe, whole = {"optimizer.encoder_rate": 0.0}, {"optimizer.encoder_rate": 0.3, "model.hidden": 64}
+    config.variants = settings.variants(
+        {"probe": {}, "probe_random": random() | probe, "whole": whole, "whole_random": whole | random()}
+    )
 
 
 def smoke(config):
