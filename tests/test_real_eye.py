@@ -20,7 +20,8 @@ def real(data_root, retina_file, tmp_path_factory):
     folder, path = tmp_path_factory.mktemp("real"), data_root / "oct-ir-heyex" / "valid_scrubbed.vol"
     if not path.exists():
         pytest.skip(f"{path} is not there")
-    rows = [{"patient_id": f"{n}", "eye": "OD", "vol": path, "age": 70, "systolic": 140, "sex": "F", "stroke": ""} for n in range(4)]
+    known = {"eye": "OD", "vol": path, "age": 70, "systolic": 140, "sex": "F", "diagnoses": "I10", "stroke": ""}
+    rows = [{"patient_id": f"{n}"} | known for n in range(4)]
     pd.DataFrame(rows).to_csv(folder / "my.csv", index=False)
     config = copied(retina_file.get_config("pretrain"))
     with config.unlocked():

@@ -57,7 +57,10 @@ def cohort(tmp_path_factory):
                     cells[name].append(file)
             known = number < PATIENTS and not (number == 0 and eye == "OS")
             row = {"patient_id": f"{number:02d}", "eye": eye} | {name: "|".join(files) for name, files in cells.items()}
-            rows.append(row | {"age": 60 + number, "systolic": 130 + stroke, "sex": "FM"[number % 2], "stroke": stroke if known else ""})
+            rows.append(row | {
+                "age": 60 + number, "systolic": 130 + stroke, "sex": "FM"[number % 2], "diagnoses": ("I10|E11.9", "none")[number % 2],
+                "stroke": stroke if known else "",
+            })  # fmt: skip
     pd.DataFrame(rows).to_csv(folder / "my.csv", index=False)
     return folder
 

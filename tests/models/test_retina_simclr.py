@@ -47,9 +47,9 @@ def test_what_is_absent_may_hold_anything(retina_file, hidden):
     for name in ("oct", "ir"):
         absent = batch[f"images_mask/{name}"][..., None, None, None] == 0
         other[f"images/{name}"] = jnp.where(absent, 100.0, batch[f"images/{name}"])
-    plain, noise = (module.apply(variables, one, fitted)["logits"]["stroke"] for one in (batch, other))
+    plain, noise = (module.apply(variables, one, fitted)["features"]["patient"] for one in (batch, other))
     np.testing.assert_allclose(plain, noise, atol=1e-6)
-    assert np.ptp(plain) > 1e-4
+    assert np.ptp(plain) > 1e-3
 
 
 def test_a_row_without_an_image_is_judged_by_the_rest(retina_file):
