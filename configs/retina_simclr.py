@@ -2,7 +2,23 @@
 
     python -m jaxstroke.main --config configs/retina_simclr.py:VARIANT --workdir runs/VARIANT
 
-PLACEHOLDER
+| variant    | cohort                                                     | AUC of stroke, time on 2 cores               |
+|------------|------------------------------------------------------------|----------------------------------------------|
+| paper      | your table, ResNet-50 at 224 x 224, batches of 256         | not measured, needs a GPU                    |
+| own        | the same at 128 x 128, ResNet-18, batches of 64            | yours                                        |
+| risk       | own, but a stroke within two years of the scan, by dates   | yours                                        |
+| pretrain   | encoders alone, from images; no outcome is needed          |                                              |
+| finetune   | from those (`--config.model.init_from=WORKDIR`)            |                                              |
+| retfound   | from RETFound's ViT-L/16 (`--config.init_from=FILE`)       | not measured                                 |
+| demo       | synthetic eyes: 400 patients with an outcome, 2,400        | 0.798 (0.773 to 0.823), attainable 0.863;    |
+|            | without, 1,200 tested                                      | nine variants by --mode compare 4 min 50 s   |
+| subsets    | ten draws of 100 of them, images alone                     | 0.712, random encoders 0.676; 3 min 23 s     |
+| soop_views | SOOP's painted FLAIR slices, linear probes of mRS > 2      | 0.792, random encoders 0.755; 6 min 32 s     |
+| smoke      | synthetic eyes, tiny                                       | runs, no more                                |
+
+`--mode compare` of `paper`, `own` and `demo`: both images and the records, each alone, random encoders beside pre-trained ones, frozen ones,
+a linear probe. A table has the columns patient_id, eye, oct, ir (pictures, DICOM or .vol files), age, systolic, sex, diagnoses (ICD-10 codes,
+`none`) and stroke, empty where it is not known: see docs/own_cohort.md.
 """
 
 import os
