@@ -17,8 +17,8 @@
 | smoke      | synthetic eyes, tiny                                       | runs, no more                                |
 
 `--mode compare` of `paper`, `own` and `demo`: both images and the records, each alone, random encoders beside pre-trained ones, frozen
-ones, a linear probe. A table has the columns patient_id, eye, oct, ir (pictures, DICOM or .vol files), age, systolic, sex, diagnoses (ICD-10
-codes, `none`) and stroke, empty where it is not known: see docs/own_cohort.md.
+ones, a linear probe. A table has the columns patient_id, eye, oct, ir (pictures, DICOM or .vol files), age, systolic, sex, diagnoses
+(ICD-10 codes, `none`) and stroke, empty where it is not known: see docs/own_cohort.md.
 """
 
 import os
