@@ -126,7 +126,7 @@ def share_splits(study: epath.Path, folder: epath.Path):
 
 
 def training_seconds(folder: epath.Path) -> float:
-    """What the steps of all epochs took, over all starts of the program; those of a pre-training, also of one that another variant shares."""
+    """What the steps of all epochs took, over all starts of the program, and those of a pre-training, also where variants share it."""
     places = [place for place in (folder, folder / stages.FOLDER) if (place / "metrics.jsonl").exists()]
     return round(sum(line.get("seconds", 0.0) for place in places for line in reuse.epochs(place)), 1)
 
