@@ -6,6 +6,7 @@ from jaxstroke.evaluation.parts import tasks_of
 from jaxstroke.evaluation.wording import (
     by_patient,
     censoring_words,
+    how_words,
     kind_of,
     lead,
     main_model,
@@ -76,7 +77,8 @@ def headline(content: dict, run: dict, task: str, known: bool) -> dict:
         )
     sentences += [against_words(pair) for pair in content["paired"] if pair["task"] == task and pair["b"].startswith("clinical")]
     return {
-        "model": name, "size": size_words(content, task), "auc": show(value), "summary": summary(content, run, task, name, known),
+        "model": name, "size": size_words(content, task), "how": how_words(content, run), "auc": show(value),
+        "summary": summary(content, run, task, name, known),
         "measure": by_kind.words(numbers).measure, "ci95": span(numbers["auc"]["ci95"]),
         "attainable": show(best), "has_attainable": best is not None,
         "sentences": [sentence for sentence in sentences if sentence],

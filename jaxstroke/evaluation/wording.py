@@ -99,6 +99,14 @@ def censoring_words(run: dict, tasks: list[str], external: bool) -> str:
     )
 
 
+def how_words(content: dict, run: dict) -> str:
+    """What kind of predictions the report is of."""
+    once = {"official": "predictions of the test part that the table names", "temporal": "predictions of the last patients in time"}
+    if content["split"] == "external":
+        return "external validation"
+    return once.get(run["config"].get("split", {}).get("kind"), "out-of-fold predictions of cross-validation")
+
+
 def pretraining_words(run: dict) -> str:
     """On whom encoders were pre-trained without labels; empty where nobody was."""
     config = run["config"]

@@ -128,6 +128,18 @@ def test_an_external_folder_uses_the_trained_run(tmp_path, simulated):
     assert "external validation" in report.write_report(outside).read_text()
 
 
+@pytest.mark.parametrize(
+    ("kind", "words"), [("kfold", "predictions of cross-validation"), ("official", "that the table names"), ("temporal", "last")]
+)
+def test_what_is_no_cross_validation_is_not_called_one(tmp_path, simulated, kind, words):
+    folder = workdir(tmp_path / "run", simulated())
+    run = json.loads((folder / "run.json").read_text())
+    run["config"]["split"] = {"kind": kind, "folds": 3, "repeats": 1, "inner_share": 0.2, "seed": 0, "column": "part"}
+    (folder / "run.json").write_text(json.dumps(run))
+    page = report.write_report(folder).read_text()
+    assert words in page and ("predictions of cross-validation" in page) == (kind == "kfold")
+
+
 def test_an_external_report_is_not_told_as_a_cross_validation(tmp_path, simulated):
     """One probability a patient, no folds and nothing fitted: neither methods, captions nor thresholds say otherwise."""
     trained = workdir(tmp_path / "run", simulated())
