@@ -1,6 +1,6 @@
 """A config checked as a whole before a file is read: every value that names something, and what must fit together."""
 
-from jaxstroke import check_network, outcomes, ranges
+from jaxstroke import check_network, config_json, outcomes, ranges
 from jaxstroke import config as settings
 from jaxstroke.errors import InputError, nearest
 
@@ -35,20 +35,13 @@ def check(config):
     """Raise InputError naming the first key that cannot be right, and what it could be."""
     ranges.check(config)
     for key, known in CHOICES.items():
-        value = at(config, key)
+        value = config_json.at(config, key)
         if value not in known:
             raise InputError(f"config.{key} = '{value}' is unknown.{nearest(value, known)}")
     check_tasks(config)
     check_names(config)
     check_subgroups(config)
     check_network.check(config)
-
-
-def at(config, key: str):
-    """The value of a dotted key."""
-    for part in key.split("."):
-        config = config[part]
-    return config
 
 
 def check_tasks(config):

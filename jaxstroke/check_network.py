@@ -172,8 +172,6 @@ def check_beginning(config):
         raise InputError(f"config.optimizer.encoder_rate and .layer_decay are of an encoder, and '{network}' has none: leave them at 1")
     if config.model.standardise == "none":
         return
-    if network in settings.COLUMNS_ALONE and settings.staged(config):
-        return  # a control without images beside networks with them
     if network not in ("ct_conv_lstm", "retina_simclr"):
         raise InputError(
             f"config.model.standardise is of 'ct_conv_lstm' and 'retina_simclr', which read pictures; '{network}' does not: "

@@ -37,8 +37,8 @@ def hashed(image: dict) -> dict:
     return {key: value for key, value in image.items() if key not in YOUNGER_OF_AN_IMAGE or value != YOUNGER_OF_AN_IMAGE[key]}
 
 
-def at(values: dict, key: str):
-    """What lies at a dotted key."""
+def at(values, key: str):
+    """What lies at a dotted key of a config, or of its json."""
     for part in key.split("."):
         values = values[part]
     return values

@@ -19,3 +19,9 @@ def nearest(name: str, known) -> str:
     known = [str(k) for k in known]
     close = difflib.get_close_matches(str(name), known, n=1)
     return f" Did you mean '{close[0]}'?" if close else f" Known: {', '.join(sorted(known)) or 'none'}."
+
+
+def listed(names, most: int = 4) -> str:
+    """Names joined by commas, of more than `most` the first ones and how many there are beside."""
+    names = list(names)
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")

@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import pathlib
+import sys
 import tempfile
 
 # Tests compile many small programs and run each for a moment: compile fast, and what is equal only once.
@@ -53,6 +54,17 @@ def ich_file():
 @pytest.fixture(scope="session")
 def sequence_file():
     return config_module("ct_conv_lstm")
+
+
+@pytest.fixture(scope="module")
+def signals_kept():
+    """The program's SIGTERM handler and arguments must not outlive a file of tests."""
+    from jaxstroke import main
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(main.signal, "signal", lambda *_: None)
+        patch.setattr(sys, "argv", sys.argv)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -2,7 +2,6 @@
 
 import json
 import pathlib
-import sys
 
 import jax.export
 import numpy as np
@@ -23,14 +22,7 @@ TINY = [
 ]  # fmt: skip
 TEXT = {"patient_id": str, "class": str, "unit_id": str}
 
-
-@pytest.fixture(scope="module", autouse=True)
-def keep_signals():
-    """The program's SIGTERM handler and arguments must not outlive these tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(main.signal, "signal", lambda *_: None)
-        patch.setattr(sys, "argv", sys.argv)
-        yield
+pytestmark = pytest.mark.usefixtures("signals_kept")
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ def changed(retina_file, variant: str, changes: dict):
     with config.unlocked(), config.ignore_type():
         for key, value in changes.items():
             *sections, leaf = key.split(".")
-            place = check.at(config, sections[0]) if sections else config
+            place = config_json.at(config, sections[0]) if sections else config
             place[leaf] = value
     return config
 

@@ -32,14 +32,7 @@ TINY = [
 ]  # fmt: skip
 PATIENTS, UNLABELLED = 24, 8
 
-
-@pytest.fixture(scope="module", autouse=True)
-def keep_signals():
-    """The program's SIGTERM handler and arguments must not outlive these tests."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(main.signal, "signal", lambda *_: None)
-        patch.setattr(sys, "argv", sys.argv)
-        yield
+pytestmark = pytest.mark.usefixtures("signals_kept")
 
 
 @pytest.fixture(scope="module")

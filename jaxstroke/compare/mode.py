@@ -19,6 +19,7 @@ from jaxstroke.evaluation import comparison, files
 from jaxstroke.evaluation.wording import show, span
 from jaxstroke.interop import init_from
 from jaxstroke.training import modes, stages
+from jaxstroke.training.pretrained import FOLDER
 
 logger = logging.getLogger("jaxstroke")
 UNJUDGED = tuple(key for key in settings.MAY_DIFFER if not key.startswith("evaluate"))  # keys that change no number of a finished variant
@@ -127,7 +128,7 @@ def share_splits(study: epath.Path, folder: epath.Path):
 
 def training_seconds(folder: epath.Path) -> float:
     """What the steps of all epochs took, over all starts of the program, and those of a pre-training, also where variants share it."""
-    places = [place for place in (folder, folder / stages.FOLDER) if (place / "metrics.jsonl").exists()]
+    places = [place for place in (folder, folder / FOLDER) if (place / "metrics.jsonl").exists()]
     return round(sum(line.get("seconds", 0.0) for place in places for line in reuse.epochs(place)), 1)
 
 

@@ -13,11 +13,11 @@ from jaxstroke import config as settings
 from jaxstroke import config_json
 from jaxstroke import workdir as work
 from jaxstroke.evaluation import files
-from jaxstroke.training import modes, pretraining, stages
+from jaxstroke.training import modes, pretraining
 from jaxstroke.training.checkpoint import Finished
 from jaxstroke.training.engine import finished_runs
 from jaxstroke.training.log import is_whole
-from jaxstroke.training.pretrained import FILE, Pretrained
+from jaxstroke.training.pretrained import FILE, FOLDER, Pretrained
 
 SECTIONS = ("model", "loss", "optimizer", "train")
 OF_THE_MERGE = ("fusion", "fusion_column", "fusion_upper", "fusion_clip", "fusion_penalty", "images", "clinical")
@@ -68,11 +68,11 @@ def fill(ready: modes.Ready, workdir: epath.Path, found: dict[str, str], finishe
 
 def share_pretraining(config, workdir: epath.Path, finished: dict[str, tuple]):
     """Copy into a variant what an earlier one has pre-trained, where the encoders, their images and settings are the same."""
-    target = workdir / stages.FOLDER
+    target = workdir / FOLDER
     if not settings.pretrains(config) or target.exists():
         return
     for other, folder in finished.values():
-        source = folder / stages.FOLDER
+        source = folder / FOLDER
         if settings.pretrains(other) and pretraining.key(other) == pretraining.key(config) and (source / FILE).exists():
             theirs = Pretrained.read(folder)
             own, others = Finished(target / "networks"), Finished(source / "networks")

@@ -5,7 +5,7 @@ import hashlib
 from etils import epath
 
 from jaxstroke import workdir as work
-from jaxstroke.errors import InputError
+from jaxstroke.errors import InputError, listed
 from jaxstroke.interop import torch_file, torch_resnet, torch_vit, torch_weights
 from jaxstroke.training.begin import Begin
 from jaxstroke.training.pretrained import Pretrained
@@ -28,8 +28,9 @@ def begin(config, workdir: epath.Path) -> Begin | Pretrained | None:
     source = config.model.init_from
     if not source:
         return None
-    if (work.absolute(source) / "run.json").exists() or work.absolute(source).is_dir():
-        return Pretrained.read(work.absolute(source), source)
+    path = work.absolute(source)
+    if path.is_dir():
+        return Pretrained.read(path, source)
     network = PUBLISHED.get((config.model.name, config.model.encoder))
     if network is None and config.model.encoder not in (*torch_resnet.NETWORKS, *torch_vit.NETWORKS):
         known = ", ".join(" on ".join(filter(None, pair)) for pair in PUBLISHED)
@@ -38,7 +39,7 @@ def begin(config, workdir: epath.Path) -> Begin | Pretrained | None:
             f"config.model.init_from = {source}: '{config.model.name}' has no published weights. Known: {known}; and by torchvision's "
             f"names those of config.model.encoder = {resnets}; and by timm's those of {transformers}."
         )
-    path, written = work.absolute(source), work.read(workdir)
+    written = work.read(workdir)
     if not path.exists():
         if written is None:
             raise InputError(f"config.model.init_from = {source}: there is no such file")
@@ -72,7 +73,7 @@ def of_encoder(config, tensors: dict) -> dict:
     else:
         variables, left = torch_resnet.convert(config.model.encoder, tensors)
         said = ()
-    remarks = [*said, f"left out of config.model.init_from: {torch_weights.listed(list(left))}"] if left else [*said]
+    remarks = [*said, f"left out of config.model.init_from: {listed(left)}"] if left else [*said]
     if config.model.standardise == "none":
         remarks.append("images go into the network as they are prepared; weights of ImageNet expect config.model.standardise = imagenet")
     return {"variables": variables, "subtree": "encoder", "left_out": left, "remarks": tuple(remarks)}

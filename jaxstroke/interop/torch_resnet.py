@@ -11,9 +11,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from jaxstroke.errors import InputError
+from jaxstroke.errors import InputError, listed
 from jaxstroke.interop import torch_weights
-from jaxstroke.interop.torch_weights import Layer, listed
+from jaxstroke.interop.torch_weights import Layer
 
 # Blocks of the four layers, and whether they are bottlenecks.
 NETWORKS = {"resnet18_2d": ((2, 2, 2, 2), False), "resnet50_2d": ((3, 4, 6, 3), True)}
@@ -57,7 +57,7 @@ def place_of(state_dict: dict[str, np.ndarray]) -> tuple[str, dict[str, str]]:
                 found[prefix] = names
     if not found:
         raise InputError(
-            f"holds no ResNet by torchvision's names (conv1, bn1, layer1.0.conv1 and so on); it has {listed(list(state_dict))}"
+            f"holds no ResNet by torchvision's names (conv1, bn1, layer1.0.conv1 and so on); it has {listed(state_dict)}"
         )
     chosen = list(found) if len(found) == 1 else [prefix for prefix in found if prefix.endswith(CHOSEN)]
     if len(chosen) != 1:

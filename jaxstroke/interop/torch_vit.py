@@ -14,9 +14,9 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from jaxstroke.errors import InputError
+from jaxstroke.errors import InputError, listed
 from jaxstroke.interop import torch_weights
-from jaxstroke.interop.torch_weights import Layer, listed
+from jaxstroke.interop.torch_weights import Layer
 
 NETWORKS = {"vit_s_2d": (384, 12), "vit_b_2d": (768, 12), "vit_l_2d": (1024, 24)}  # width and layers
 PATCH = 16
@@ -66,7 +66,7 @@ def place_of(state_dict: dict[str, np.ndarray]) -> str:
     if not found:
         raise InputError(
             f"holds no vision transformer by timm's names (cls_token, patch_embed.proj.weight, {EVERY} and so on); it has "
-            f"{listed(list(state_dict))}"
+            f"{listed(state_dict)}"
         )
     if len(found) > 1:
         raise InputError(f"holds several networks ({', '.join(found)}): in PyTorch, save the state_dict of the one that is meant alone")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from jaxstroke.errors import InputError, nearest
+from jaxstroke.errors import InputError, listed, nearest
 
 # The last layer of a head, and its task: the proposed networks, and those with two tasks, of which one calls its coma scale otherwise.
 # A coma scale of one logit is the task `gcs_binary`.
@@ -28,7 +28,6 @@ HEADS = {
     "class_layers.out": "prognosis",
 }
 IGNORED = "num_batches_tracked"  # PyTorch counts, ours need not
-NAMED = 4  # tensors named in a message of each kind
 
 
 @dataclass(frozen=True)
@@ -103,10 +102,6 @@ def refuse_others(model_name: str, wanted: dict[str, tuple[int, ...]], tensors: 
     if any(wrong.values()):
         told = "; ".join(f"{what}: {listed(names)}" for what, names in wrong.items() if names)
         raise InputError(f"these are not the weights of '{model_name}': {told}")
-
-
-def listed(names: list[str]) -> str:
-    return ", ".join(names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
 
 
 def misfit(name: str, shape: tuple[int, ...], wanted: tuple[int, ...]) -> str:

@@ -58,8 +58,7 @@ class ConvSequence(nn.Module):
             found = slices.SliceMaps(self.widths, self.form, self.dtype, name="encoder")(flat)
         else:
             shown = (mask if weight is None else mask * weight[:, None]).reshape(b * s)
-            each = None if keys is None else jax.vmap(lambda key: jax.random.split(key, s))(keys).reshape(b * s)
-            *_, last, pooled = self.encoder(flat, shown, each, train).values()
+            *_, last, pooled = self.encoder(flat, shown, layers.keys_of_pictures(keys, s), train).values()
             found = last if self.sequence == "convlstm" else pooled[:, None, None]
         return found.reshape(b, s, *found.shape[1:])
 

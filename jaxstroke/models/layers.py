@@ -136,6 +136,11 @@ def dropout(x: jax.Array, rate: float, keys: jax.Array | None, site: int) -> jax
     return jnp.where(jax.vmap(row)(keys, x), x / (1.0 - rate), 0.0).astype(x.dtype)
 
 
+def keys_of_pictures(keys: jax.Array | None, count: int) -> jax.Array | None:
+    """Keys `b` to keys `(b count)`, one for each picture of a row; None stays None, as in evaluation."""
+    return None if keys is None else jax.vmap(lambda key: jax.random.split(key, count))(keys).reshape(-1)
+
+
 def dropped_rows(x: jax.Array, rate: float, keys: jax.Array | None, site: int) -> jax.Array:
     """Stochastic depth (Huang et al. 2016, arXiv 1603.09382): each row of `b ...` is there whole, times 1 / (1 - rate), or not at all.
 

@@ -26,9 +26,8 @@ class Eye(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, mask: jax.Array, keys: jax.Array | None, train: bool) -> jax.Array:
         b, s, *space = x.shape
-        each = None if keys is None else jax.vmap(lambda key: jax.random.split(key, s))(keys).reshape(b * s)
         flat = standardise.standardised(x.reshape(b * s, *space), self.standard)
-        pooled = self.encoder(flat, mask.reshape(-1), each, train)["pooled"].reshape(b, s, -1)
+        pooled = self.encoder(flat, mask.reshape(-1), layers.keys_of_pictures(keys, s), train)["pooled"].reshape(b, s, -1)
         return (pooled * mask[..., None]).sum(1) / jnp.maximum(mask.sum(1), 1)[:, None]
 
 

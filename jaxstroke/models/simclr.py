@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxstroke import config as settings
-from jaxstroke.models import activation, encoders, standardise
+from jaxstroke.models import activation, encoders, layers, standardise
 from jaxstroke.models import norm as norms
 
 SMALLEST = 1e-12  # of an embedding's length: one that is 0 stays 0
@@ -53,7 +53,7 @@ class Contrast(nn.Module):
             x, mask = batch[f"images/{name}"], batch[f"images_mask/{name}"]  # b 2s h w c, b 2s
             b, double, *space = x.shape
             shown = (mask * batch["weight"][:, None]) if train else mask
-            keys = jax.vmap(lambda key, double=double: jax.random.split(key, double))(batch["key"]).reshape(-1) if train else None
+            keys = layers.keys_of_pictures(batch["key"] if train else None, double)
             z = network(name=name)(x.reshape(b * double, *space), shown.reshape(-1), keys, train).reshape(b, 2, double // 2, -1)
             mask = shown.reshape(b, 2, -1)[:, 0]
             patient = jnp.repeat(batch["patient"], double // 2)

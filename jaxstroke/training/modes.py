@@ -20,7 +20,7 @@ from jaxstroke.preprocess import prepare
 from jaxstroke.training import drift, judge, loop, runs, stages, summary
 from jaxstroke.training import engine as engines
 from jaxstroke.training.begin import Begin
-from jaxstroke.training.pretrained import Pretrained
+from jaxstroke.training.pretrained import FOLDER, Pretrained
 
 logger = logging.getLogger("jaxstroke")
 
@@ -86,7 +86,7 @@ def make_ready(
         summary.write(config, cohort, loaded, drift.inputs(config, loaded, prepared), workdir)
         began = {} if begin is None or begin.gone else {"init_from": begin.told(engine.begin)}
         if settings.pretrains(config) and began:
-            work.write_json(workdir / stages.FOLDER / "taken.json", began["init_from"])
+            work.write_json(workdir / FOLDER / "taken.json", began["init_from"])
         work.write(workdir, config, [str(device) for device in jax.devices()], hashes, began)
     return Ready(loaded, prepared, todo, numbers, engine)
 

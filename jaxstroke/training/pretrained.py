@@ -10,11 +10,11 @@ from etils import epath
 
 from jaxstroke import hosts
 from jaxstroke import workdir as work
-from jaxstroke.errors import InputError
+from jaxstroke.errors import InputError, listed
 from jaxstroke.training import subtrees
 from jaxstroke.training.checkpoint import Finished
 
-FILE, SUBTREE = "pretrain.json", "encoder"
+FOLDER, FILE, SUBTREE = "pretrain", "pretrain.json", "encoder"  # below a workdir; in that folder; in a network
 NAMED = 12  # of what is listed in the log; run.json has all
 
 
@@ -41,7 +41,7 @@ class Pretrained:
     @classmethod
     def read(cls, workdir: epath.Path, source: str = "") -> "Pretrained":
         """Of a workdir whose pre-training has ended. source: as `config.model.init_from` names it, "" of the run's own stage."""
-        folder = workdir / "pretrain"
+        folder = workdir / FOLDER
         cure = f"pre-train there first: --workdir {workdir} with 'pretrain' in config.train.stages"
         there = hosts.decided(hosts.first() and (folder / FILE).exists())
         if not there:
@@ -88,7 +88,7 @@ class Pretrained:
                 names = ", ".join("/".join(one[:-1]) for one in there)
                 raise InputError(f"the pre-training in {self.folder.parent} has no encoder of '{path[0]}': it has {names}")
             self.check(path, source, like, theirs)
-        mine, taken = leaves(like, SUBTREE, places), leaves(theirs, SUBTREE, places.values())
+        mine, taken = leaves(like, places), leaves(theirs, places.values())
         left_out = tuple(name for name in leaves(theirs) if name not in taken)
         return dataclasses.replace(self, places=places, left_out=left_out, random=tuple(name for name in leaves(like) if name not in mine))
 
@@ -131,10 +131,9 @@ class Pretrained:
     def remarks(self) -> tuple[str, ...]:
         """For whoever trains: what is taken over, and every name that has no counterpart, the first of them here."""
         where = self.source or "this run's own pre-training"
-        taken = ", ".join("/".join(path) for path in self.places) or "nothing"
-        return (
-            f"from {where}: {taken}", f"not taken over: {listed(self.left_out)}", f"begins at random: {listed(self.random)}",
-        )  # fmt: skip
+        taken = ["/".join(path) for path in self.places]
+        said = ((f"from {where}", taken), ("not taken over", self.left_out), ("begins at random", self.random))
+        return tuple(f"{what}: {listed(names, NAMED) or 'nothing'}" for what, names in said)
 
     def told(self, placed: "Pretrained") -> dict:
         """What `run.json` says of it, as json. placed: what `onto` gave."""
@@ -145,7 +144,7 @@ class Pretrained:
         }  # fmt: skip
 
 
-def leaves(tree: dict, subtree: str = "", places=None) -> dict[str, tuple[int, ...]]:
+def leaves(tree: dict, places=None) -> dict[str, tuple[int, ...]]:
     """{"params/oct/encoder/...": shape}, of everything, or of the subtrees at these places alone."""
     prefixes = None if places is None else ["/".join(path) + "/" for path in places]
     found = {}
@@ -167,9 +166,3 @@ def nested(shapes: dict[str, tuple[int, ...]]) -> dict:
             place = place.setdefault(part, {})
         place[last] = jax.ShapeDtypeStruct(tuple(shape), np.float32)
     return found
-
-
-def listed(names: tuple[str, ...]) -> str:
-    """Names, or the first of them and how many more there are."""
-    more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
-    return (", ".join(names[:NAMED]) or "nothing") + more

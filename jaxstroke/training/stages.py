@@ -23,10 +23,9 @@ from jaxstroke.feed import load
 from jaxstroke.training import engine as engines
 from jaxstroke.training import loop, pretraining, runs
 from jaxstroke.training.begin import Begin
-from jaxstroke.training.pretrained import FILE, Pretrained, leaves
+from jaxstroke.training.pretrained import FILE, FOLDER, Pretrained, leaves
 
 logger = logging.getLogger("jaxstroke")
-FOLDER = "pretrain"
 
 
 def runs_of(config, folds, units) -> list[runs.Run]:
@@ -107,10 +106,10 @@ def pretrain(config, workdir: epath.Path, stop, begin: Begin | None, cohort: Coh
             "config.train.stages, or leave init_from empty"
         )
     stage, folder = pretraining.config_of(config), workdir / FOLDER
-    loaded = load.load(stage, everyone(cohort), prepared)
-    todo = runs_of(config, folds, loaded.units)
+    whole = everyone(cohort)
+    todo = runs_of(config, folds, whole.units)
     if hosts.decided(hosts.first() and any(not (folder / "networks" / one.id).exists() for one in todo)):
-        learn(config, stage, folder, loaded, todo, stop, begin)
+        learn(config, stage, folder, load.load(stage, whole, prepared), todo, stop, begin)
     return Pretrained.read(workdir)
 
 
