@@ -7,6 +7,7 @@ from jaxstroke import limits
 from jaxstroke.errors import InputError, nearest
 
 ENCODED = ("ich_multitask", "ct_conv_lstm", "retina_simclr")  # networks whose encoder is `model.encoder`
+STAGED = ("retina_simclr", "ct_conv_lstm")  # networks whose encoder can be pre-trained without outcomes
 OWN_ENCODER = ("mri_cnn_lstm", *settings.COLUMNS_ALONE)
 AUGMENTATIONS = ("flip", "rotate", "shift", "zoom", "intensity", "noise")  # what `train.augment.skip` may name; see feed.augment
 AXES_OF_KIND = {"volume": 3, "sequence": 2}
@@ -203,15 +204,19 @@ def check_stages(config):
             raise InputError("config.model.name = 'retina_simclr' reads images of kind 'sequence': name one in config.model.images")
     elif config.model.fusion == "concat":
         raise InputError(f"config.model.fusion = 'concat' is of 'retina_simclr'; '{network}' merges otherwise: use one of its own rules")
-    elif network in settings.COLUMNS_ALONE and config.model.hidden < 1:
+    elif config.model.hidden < 1:
         raise InputError(f"config.model.hidden = 0 is the linear probe of 'retina_simclr'; '{network}' needs at least 1")
+    if settings.staged(config) and network not in (*STAGED, *settings.COLUMNS_ALONE):
+        raise InputError(f"config.train.stages = {config.train.stages} is of {', '.join(STAGED)}; '{network}' has 'two' and 'joint'")
+    if settings.staged(config) and network == "ct_conv_lstm" and config.model.fusion != "none":
+        raise InputError(f"config.train.stages = {config.train.stages} merges nothing: set config.model.fusion = none, or stages = two")
     if settings.pretrains(config):
         check_pretraining(config)
 
 
 def check_pretraining(config):
     """The images that are pre-trained on, and views of them."""
-    if config.model.name not in ("retina_simclr", "ct_conv_lstm") or not config.model.encoder:
+    if config.model.name not in STAGED or not config.model.encoder:
         raise InputError(
             f"config.train.stages = {config.train.stages} pre-trains the encoder that config.model.encoder names; "
             f"'{config.model.name}' has none of that kind: leave 'pretrain' out, or use retina_simclr"

@@ -5,6 +5,7 @@ import pytest
 from jaxstroke import check, config_json
 from jaxstroke.config_json import copied
 from jaxstroke.errors import InputError
+from jaxstroke.training import pretraining
 
 NO_IMAGES = {
     "model.name": "clinical_mlp", "model.encoder": "", "model.fusion": "none", "model.standardise": "none", "optimizer.encoder_rate": 1.0,
@@ -52,6 +53,33 @@ def test_every_variant_and_each_of_its_variants_is_right(retina_file):
 def test_what_does_not_fit_names_its_key(retina_file, changes, words):
     with pytest.raises(InputError, match=words):
         check.check(changed(retina_file, "own", changes))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"model.hidden": 0}, "linear probe of 'retina_simclr'; 'ct_conv_lstm'"),
+        ({"train.stages": ("finetune",), "model.fusion": "stacked", "split.inner_folds": 3}, "merges nothing"),
+        ({"train.stages": ("pretrain", "finetune")}, "the encoder that config.model.encoder names"),
+    ],
+)
+def test_stages_and_probes_are_of_networks_that_have_them(sequence_file, changes, words):
+    with pytest.raises(InputError, match=words):
+        check.check(changed(sequence_file, "own", changes))
+
+
+def test_stages_are_not_of_a_network_of_modules(config_file):
+    with pytest.raises(InputError, match="'mri_cnn_lstm' has 'two' and 'joint'"):
+        check.check(changed(config_file, "smoke", {"train.stages": ("finetune",)}))
+
+
+def test_what_a_pre_training_hangs_on_is_in_its_key(retina_file):
+    """Variants share one only where all of this is the same; what is done after it may differ."""
+    plain = pretraining.key(retina_file.get_config("own"))
+    for key, value in {"optimizer.clip": 0.5, "train.dtype": "bfloat16", "model.init_from": "weights.pth", "pretrain.epochs": 3}.items():
+        assert pretraining.key(changed(retina_file, "own", {key: value})) != plain, key
+    for key, value in {"optimizer.learning_rate": 0.5, "optimizer.encoder_rate": 0.0, "model.hidden": 0, "train.epochs": 3}.items():
+        assert pretraining.key(changed(retina_file, "own", {key: value})) == plain, key
 
 
 def test_encoders_alone_need_no_outcome(retina_file):

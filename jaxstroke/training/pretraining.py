@@ -5,9 +5,10 @@ from jaxstroke import workdir as work
 
 OF_OPTIMIZER = ("name", "learning_rate", "weight_decay", "warmup")
 OF_TRAIN = ("batch_size", "epochs")
-# What an encoder's pre-training hangs on, of the whole config; and of `model`.
-SECTIONS = ("images", "pretrain")
-OF_MODEL = ("encoder", "norm", "widths", "dropout", "pool", "drop_path", "standardise")
+# What a pre-training hangs on: of its config whole sections, and of `model` and `train` these.
+SECTIONS = ("images", "pretrain", "optimizer")
+OF_MODEL = ("encoder", "norm", "widths", "dropout", "pool", "drop_path", "standardise", "init_from")
+OF_LOOP = ("dtype",)
 
 
 def config_of(config):
@@ -28,6 +29,7 @@ def config_of(config):
 
 def key(config) -> str:
     """A digest of what the pre-trained encoders hang on, but for the patients."""
-    values = config_json.to_json(config)
-    model = {name: values["model"][name] for name in OF_MODEL}
-    return work.digest({name: values[name] for name in SECTIONS} | {"model": model, "seed": values["train"]["seeds"][0]})
+    values = config_json.to_json(config_of(config))
+    parts = {"model": OF_MODEL, "train": OF_LOOP}
+    found = {section: {name: values[section][name] for name in names} for section, names in parts.items()}
+    return work.digest({name: values[name] for name in SECTIONS} | found | {"seed": values["train"]["seeds"][0]})
