@@ -14,6 +14,9 @@ CHOICES = {
     "model.pool": ("mean", "token", "token_mean"),
     "model.sequence": ("lstm", "gru", "convlstm", "attention", "mean", "max"),  # of models.sequence.SEQUENCES
     "model.fusion": ("poe", "scalar", "learned", "mean", "stacked", "none", "concat"),
+    "model.joined": ("cross_attention", "concat", "two_tower"),
+    "text.source": ("none", "given", "template", "llm"),
+    "text.control": ("none", "shuffled", "constant"),
     "optimizer.name": ("adamw", "adamw_amsgrad", "sgd", "lars"),
     "optimizer.schedule": ("constant", "cosine", "plateau"),
     "train.dtype": ("auto", "float32", "bfloat16"),

@@ -1,12 +1,13 @@
 """Every config key with its default and unit. A file in `configs/` starts from `base()` and states what its paper changes.
 
-Sections: cohort, images, clinical, split, model, loss, optimizer, train, evaluate, device, explain, benchmark, variants. No key is optional
-and none is added elsewhere: a misspelt `--config.x.y` is an error that names the nearest key.
+Sections: cohort, images, clinical, split, model, loss, optimizer, train, pretrain, text, align, evaluate, device, explain, benchmark,
+variants. No key is optional and none is added elsewhere: a misspelt `--config.x.y` is an error that names the nearest key.
 """
 
 from ml_collections import ConfigDict
 
 from jaxstroke.config_images import image as image  # a config file needs this module alone
+from jaxstroke.config_text import text
 from jaxstroke.config_training import training
 from jaxstroke.config_variants import variants as variants
 
@@ -108,10 +109,16 @@ def base() -> ConfigDict:
             "fusion_upper": ConfigDict(),  # clinical column: the value that means a weight of 1
             "fusion_clip": (0.02, 0.98),
             "fusion_penalty": 0.3,  # C of the L2 logistic of learned and stacked
+            # of trimodal_align
+            "modalities": ("image", "clinical", "text"),  # those that it sees
+            "joined": "cross_attention",  # cross_attention (VDAFM) | concat (late) | two_tower (CLIP's, towers side by side)
+            "conditioned": True,  # words are scaled and moved by what the image shows, before attention
+            "modality_dropout": 0.1,  # probability that a row is trained without its text, and without its columns
         }
     )
     config.loss = ConfigDict()  # task: {kind: binary | ordinal | classes, weight}
     training(config)
+    text(config)
     config.evaluate = ConfigDict(
         {
             "bootstrap": 2000,

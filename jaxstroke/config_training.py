@@ -21,6 +21,7 @@ def training(config: ConfigDict):
             "plateau_patience": 5,  # epochs without a better loss before that
             "warmup": 0.0,  # share of all updates
             "encoder_rate": 1.0,  # factor of the learning rate in the encoder; 0 = frozen, its norms' statistics and dropout too
+            "text_rate": 1.0,  # factor in the text encoder; 0 = frozen
             "layer_decay": 1.0,  # factor of the encoder's learning rate from each of its layers (a ResNet's stages) to the one before
         }
     )

@@ -17,7 +17,7 @@ RANGES = {
     "pretrain.rotate": (0, 45), "pretrain.brightness": (0, 1), "pretrain.contrast": (0, 0.99),
     "model.fusion_penalty": (TINY, 1e12), "optimizer.learning_rate": (TINY, 1e3),
     "optimizer.weight_decay": (0, 1e3), "optimizer.epsilon": (1e-30, 1), "optimizer.trust": (TINY, 1e3), "optimizer.clip": (0, 1e9),
-    "optimizer.encoder_rate": (0, 1e3), "optimizer.layer_decay": (0.01, 1),
+    "optimizer.encoder_rate": (0, 1e3), "optimizer.text_rate": (0, 1e3), "optimizer.layer_decay": (0.01, 1),
     "optimizer.warmup": (0, 1), "train.batch_size": (1, 2**16), "train.accumulation": (1, 2**16), "train.epochs": (1, 10**5),
     "train.patience": (1, 10**9), "train.ahead": (1, 1024), "train.save_seconds": (0, 1e9), "train.augment.flip": (0, 1),
     "train.augment.rotate": (0, 180), "train.augment.rotate_share": (0, 1), "train.augment.zoom": (0.1, 10),
@@ -26,16 +26,27 @@ RANGES = {
     "device.process": (0, 2**16), "train.augment.shift": (0, 1), "train.augment.intensity": (0, 1), "evaluate.bootstrap": (1, 20_000),
     "evaluate.batch_size": (1, 2**16), "evaluate.comparators.penalty": (TINY, 1e12), "device.run": (1, 2**16), "device.data": (0, 2**16),
     "device.space": (1, 2**16), "benchmark.steps": (1, 10**6), "benchmark.warmup": (0, 10**6),
+    "text.vocabulary_size": (16, 2**17), "text.length": (4, 512), "text.width": (4, 4096), "text.depth": (1, 48), "text.heads": (1, 64),
+    "text.intermediate": (4, 2**15), "text.llm.slices": (1, 16), "text.llm.temperature": (0, 2), "text.llm.seconds": (0.1, 3600),
+    "text.llm.attempts": (1, 20), "text.llm.at_once": (1, 256), "text.llm.budget": (0, 10**7), "align.report": (0, 1e3),
+    "align.words": (0, 1e3), "align.clinical": (0, 1e3), "align.matching": (0, 1e3), "align.temperature": (1e-3, 10),
     "explain.most": (1, 10**6), "explain.steps": (1, 10**5), "explain.cut": (0, 1),
 }  # fmt: skip
-PATHS = ("cohort.root", "cohort.table", "cohort.records", "model.init_from", "device.cache")
-BELOW_ONE = ("optimizer.momentum", "model.drop_path", "train.smoothing", "split.inner_share", "cohort.max_failed_share")
+PATHS = (
+    "cohort.root", "cohort.table", "cohort.records", "model.init_from", "device.cache", "text.atlas", "text.territories", "text.vocabulary",
+    "text.init_from", "text.llm.prompt", "text.llm.cache",
+)  # fmt: skip
+BELOW_ONE = (
+    "text.dropout", "model.modality_dropout", "optimizer.momentum", "model.drop_path", "train.smoothing", "split.inner_share",
+    "cohort.max_failed_share",
+)  # fmt: skip
 # Key: type, range and least and largest number of entries of a tuple.
 TUPLES = {
     "cohort.missing": (str, None, 0, 1000), "cohort.complete": (str, None, 0, 1000), "cohort.synthetic.shape": (int, (4, 4096), 3, 3),
     "cohort.synthetic.spacing": (float, (0.01, 1000), 3, 3), "clinical.numeric": (str, None, 0, 10_000),
     "model.images": (str, None, 0, 1000), "model.clinical": (str, None, 0, 10_000), "model.widths": (int, (1, 4096), 1, 16),
     "pretrain.images": (str, None, 0, 1000), "pretrain.projector": (int, (1, 2**16), 2, 2), "pretrain.crop": (float, (0.01, 1), 2, 2),
+    "model.modalities": (str, None, 1, 3), "text.signals": (str, None, 0, 100),
     "model.dropout": (float, (0, 0.999), 2, 2), "model.fusion_clip": (float, (0, 1), 2, 2),
     "optimizer.betas": (float, (0, 0.999999999), 2, 2), "train.seeds": (int, SEED, 1, 1000), "train.buckets": (int, (1, 32768), 0, 3),
     "evaluate.comparators.columns": (str, None, 0, 1000), "evaluate.subgroups": (str, None, 0, 1000),
