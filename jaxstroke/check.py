@@ -1,6 +1,6 @@
 """A config checked as a whole before a file is read: every value that names something, and what must fit together."""
 
-from jaxstroke import check_network, config_json, outcomes, ranges
+from jaxstroke import check_network, check_reports, config_json, outcomes, ranges
 from jaxstroke import config as settings
 from jaxstroke.errors import InputError, nearest
 
@@ -45,6 +45,7 @@ def check(config):
     check_names(config)
     check_subgroups(config)
     check_network.check(config)
+    check_reports.check(config)
 
 
 def check_tasks(config):

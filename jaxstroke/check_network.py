@@ -10,6 +10,7 @@ ENCODED = ("ich_multitask", "ct_conv_lstm", "retina_simclr")  # networks whose e
 STAGED = ("retina_simclr", "ct_conv_lstm")  # networks whose encoder can be pre-trained without outcomes
 OWN_ENCODER = ("mri_cnn_lstm", *settings.COLUMNS_ALONE)
 AUGMENTATIONS = ("flip", "rotate", "shift", "zoom", "intensity", "noise")  # what `train.augment.skip` may name; see feed.augment
+SMALL = {2: "plain_2d", 3: "resnet_small_3d"}  # encoders for images of so many axes that model.encoder does not take
 AXES_OF_KIND = {"volume": 3, "sequence": 2}
 
 
@@ -51,6 +52,13 @@ ENCODER_INPUTS = {
 }
 
 TRANSFORMERS = tuple(name for name in ENCODER_INPUTS if name.startswith("vit_"))
+
+
+def encoder_of(config, image: str) -> str:
+    """The encoder of an image of paper 5: the one named where it takes as many axes, else a small one of its kind."""
+    axes = AXES_OF_KIND[config.images[image].kind]
+    named = config.model.encoder
+    return named if named in ENCODER_INPUTS and ENCODER_INPUTS[named].axes == axes else SMALL[axes]
 
 
 def check(config):

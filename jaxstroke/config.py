@@ -17,8 +17,10 @@ MISSING = ("", "n/a", "N/A", "na", "NA", "nan", "NaN", "null", "NULL", "None")
 MAY_DIFFER = (
     "cohort.root", "cohort.table", "cohort.records", "cohort.workers", "evaluate.bootstrap", "evaluate.batch_size", "evaluate.comparators",
     "evaluate.attainable", "evaluate.subgroups", "evaluate.subgroup_bounds", "device", "benchmark", "explain",
-    "train.save_seconds", "variants",
+    "train.save_seconds", "variants", "text.llm.url", "text.llm.key", "text.llm.seconds", "text.llm.attempts", "text.llm.at_once",
+    "text.llm.budget", "text.llm.cache",
 )  # fmt: skip
+ALIGNED = "trimodal_align"  # the network that reads reports, and aligns them with images
 COLUMNS_ALONE = ("clinical_mlp", "tabular_dnn")  # networks that see no image
 
 
@@ -127,6 +129,8 @@ def base() -> ConfigDict:
                 "clinical": True,  # logistic regression on the clinical columns
                 "penalty": 0.3,  # its C (L2)
                 "volume": "",  # image whose volume is added to it: a lesion mask
+                "territories": False,  # and the share of each territory of `text.atlas` that `text.mask` covers, in a third regression
+                "territory_penalty": 0.05,  # its C
                 "columns": (),  # columns of the table scored as they are: a reader, a score
             },
             "per": "study",  # what is scored: study (every row of the table) | patient (mean log-odds of a patient's rows)
@@ -187,7 +191,23 @@ def with_short_names(config) -> ConfigDict:
 
 def image_names(config) -> tuple[str, ...]:
     """The images the network sees, in order; none of a network of columns alone."""
-    return () if config.model.name in COLUMNS_ALONE else tuple(config.model.images) or tuple(config.images)
+    blind = config.model.name in COLUMNS_ALONE or (config.model.name == ALIGNED and "image" not in config.model.modalities)
+    return () if blind else tuple(config.model.images) or tuple(config.images)
+
+
+def module_names(config) -> tuple[str, ...]:
+    """The parts of a network that a merge outside of it reads."""
+    return ("trimodal",) if config.model.name == ALIGNED else image_names(config)
+
+
+def reads(config) -> bool:
+    """Whether the network reads reports."""
+    return config.model.name == ALIGNED and "text" in config.model.modalities
+
+
+def finds(config) -> bool:
+    """Whether a lesion mask's findings are wanted: of reports, or of the comparator with territories."""
+    return bool(config.text.mask) and (config.text.source in ("template", "llm") or config.evaluate.comparators.territories)
 
 
 def pretrains(config) -> bool:
@@ -218,6 +238,8 @@ def clinical_names(config) -> tuple[str, ...]:
 def prepared_names(config) -> tuple[str, ...]:
     """The images that are prepared: those seen by the network or in pre-training, the reference, and the one whose volume is compared."""
     wanted = {*image_names(config), config.cohort.reference, config.evaluate.comparators.volume}
+    wanted |= {config.text.mask, *config.text.signals} if finds(config) else set()
+    wanted |= {config.text.llm.image} if config.text.source == "llm" else set()
     wanted |= {*(config.pretrain.images or config.images)} if pretrains(config) else set()
     return tuple(name for name in config.images if name in wanted)
 

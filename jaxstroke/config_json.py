@@ -16,7 +16,7 @@ YOUNGER = {
 YOUNGER_OF_AN_IMAGE = OF_PICTURES
 YOUNGER_SECTIONS = (  # nothing read them
     "pretrain", "cohort.synthetic_retina", "text", "align", "model.modalities", "model.joined", "model.conditioned",
-    "model.modality_dropout",
+    "model.modality_dropout", "evaluate.comparators.territories", "evaluate.comparators.territory_penalty",
 )  # fmt: skip
 
 

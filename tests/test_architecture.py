@@ -8,7 +8,7 @@ import pytest
 
 ROOMS = (
     "errors", "outcomes", "config_images", "config_text", "config_training", "config_variants", "config", "config_json", "limits", "ranges",
-    "check_network", "check", "workdir", "command_line", "compilations", "restart", "full_disk", "hosts", "terminal",
+    "check_network", "check_reports", "check", "workdir", "command_line", "compilations", "restart", "full_disk", "hosts", "terminal",
     "cohort", "preprocess", "feed", "models", "evaluation", "training", "explain", "benchmark", "interop", "compare", "main",
 )  # fmt: skip
 ALONE = {"evaluation": {"errors", "outcomes"}}  # no other room, no JAX: reports are made where no accelerator library is

@@ -19,7 +19,7 @@ from jaxstroke.training.engine import finished_runs
 from jaxstroke.training.log import is_whole
 from jaxstroke.training.pretrained import FILE, FOLDER, Pretrained
 
-SECTIONS = ("model", "loss", "optimizer", "train")
+SECTIONS = ("model", "loss", "optimizer", "train", "text", "align")
 OF_THE_MERGE = ("fusion", "fusion_column", "fusion_upper", "fusion_clip", "fusion_penalty", "images", "clinical")
 OF_THE_MACHINE = ("feed", "ahead", "save_seconds", "seeds")  # of `train`; a seed is part of a run's name
 
@@ -45,6 +45,7 @@ def donors(config, ready: modes.Ready, finished: dict[str, tuple]) -> dict[str, 
     found = {}
     for part in ready.engine.parts:
         for name, (other, folder) in finished.items():
+            # Of a module that sees all modalities nothing is shared: its key lacks the images and columns it hangs on.
             same = key(other, part) == key(config, part) and part in ("network", *settings.image_names(other))
             if same and not modes.lacking(folder, ready.todo):
                 found[part] = name

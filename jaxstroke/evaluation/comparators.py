@@ -64,3 +64,10 @@ def with_volume(values: np.ndarray, mask: np.ndarray, volume_ml: np.ndarray) -> 
     known = np.isfinite(volume_ml)
     column = np.log(np.where(known, np.maximum(volume_ml, 0), 0) + 0.01)
     return np.column_stack([values, column]), np.column_stack([mask, known])
+
+
+def with_territories(values: np.ndarray, mask: np.ndarray, shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """values and mask (n k+m) with columns log(1 + 100 share), of m territories; shares: n m, NaN where a patient has no lesion mask."""
+    shares = np.asarray(shares, np.float64)
+    known = np.isfinite(shares)
+    return np.column_stack([values, np.log1p(100 * np.where(known, shares, 0))]), np.column_stack([mask, known])

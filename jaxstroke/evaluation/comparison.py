@@ -14,7 +14,8 @@ from jaxstroke.evaluation import files, metrics, report, story, wording
 from jaxstroke.evaluation.delong import holm
 from jaxstroke.evaluation.wording import show
 
-BESIDE = ("clinical_logistic", "clinical_volume_logistic")  # of the first variant: what any network must beat
+# Of the first variant: what any network must beat.
+BESIDE = ("clinical_logistic", "clinical_volume_logistic", "clinical_territory_logistic")
 COST = {"parameters": int, "training_seconds": int | float, "networks_of": list}  # of `cost.json` of a variant
 COLUMNS = (
     "task", "variant", "kind", "n", "events", "auc", "auc_low", "auc_high", "auprc", "brier", "slope", "sensitivity", "specificity",

@@ -7,7 +7,8 @@ patient_id, unit_id   ids of the table, verbatim ("007" stays "007"); a unit is 
 repeat, fold, seed    integers: which outer split and which network
 split                 val (thresholds and recalibration come from it) | test | external | new
 task, class           class is empty for a binary task, k = 1..K for an ordinal one, meaning P(level >= k), and of several classes the name
-model                 network | rule:NAME | module:NAME | clinical_logistic | clinical_volume_logistic | column:NAME
+model                 network | rule:NAME | module:NAME | clinical_logistic | clinical_volume_logistic
+                      | clinical_territory_logistic | column:NAME
 probability           the model's own; for a score (`rule:scalar...`, `column:...`) any number that ranks
 logit                 its log-odds, clipped; empty for a score
 label                 0 or 1, or the level 0..K of an ordinal task (the same on all its class rows); of several classes 1 on the row of

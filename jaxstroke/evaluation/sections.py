@@ -19,7 +19,8 @@ def shown_models(content: dict, task: str) -> list[str]:
     known = [model for model, tasks in content["models"].items() if task in tasks]
     read = {line["model"] for line in content["readers"] if line["task"] == task}
     columns = [model for model in known if model.startswith("column:") and "_without_" not in model and model not in read]
-    wanted = [main_model(content, task), "clinical_logistic", "clinical_volume_logistic", f"column:{content['attainable']}", *columns]
+    beside = ("clinical_logistic", "clinical_volume_logistic", "clinical_territory_logistic")
+    wanted = [main_model(content, task), *beside, f"column:{content['attainable']}", *columns]
     return [model for model in dict.fromkeys(wanted) if model in known][:MOST_CURVES]
 
 

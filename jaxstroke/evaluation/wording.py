@@ -53,6 +53,7 @@ def model_name(model: str) -> str:
     """A model in plain words."""
     plain = {"network": "Network", "clinical_logistic": "Clinical logistic regression"}
     plain["clinical_volume_logistic"] = "Clinical + lesion volume, logistic regression"
+    plain["clinical_territory_logistic"] = "Clinical + lesion's territories, logistic regression"
     kinds = {"rule": "Fusion rule", "module": "Module", "column": "Column"}
     kind, _, name = model.partition(":")
     return plain.get(model) or (f"{kinds[kind]}: {name.replace('_', ' ')}" if kind in kinds and name else model)

@@ -14,6 +14,7 @@ from jaxstroke.cohort.table import Cohort, Unit
 from jaxstroke.feed import memory
 from jaxstroke.feed.stream import Stored
 from jaxstroke.preprocess import clinical, prepare
+from jaxstroke.preprocess.load import Reports
 
 logger = logging.getLogger("jaxstroke")
 SHARE = 0.3  # of the free memory that images may take: on the host they are there twice while they are placed, and a step needs the rest
@@ -23,7 +24,8 @@ SHARE = 0.3  # of the free memory that images may take: on the host they are the
 class Loaded:
     """Rows of `arrays` follow `units`. schema: of the clinical array; cohort_schema: of all columns; volume_ml: n or None.
 
-    stored: images whose pixels are not among the arrays, but on disk; {} where everything is in memory.
+    stored: images whose pixels are not among the arrays, but on disk; {} where everything is in memory. territories: n k shares, NaN where
+    a patient has no lesion mask, or None. reports: of `preprocess.reports`, or None.
     """
 
     units: tuple[Unit, ...]
@@ -32,6 +34,8 @@ class Loaded:
     schema: clinical.Schema
     cohort_schema: clinical.Schema
     volume_ml: np.ndarray | None
+    territories: np.ndarray | None = None
+    reports: Reports | None = None
 
     @property
     def index(self) -> dict[str, int]:
@@ -60,7 +64,9 @@ def load(config, cohort: Cohort, prepared) -> Loaded:
         arrays[f"label/{task}"], arrays[f"label_mask/{task}"] = np.nan_to_num(labels), (~np.isnan(labels)).astype(np.float32)
     numbers = {patient: number for number, patient in enumerate(dict.fromkeys(unit.patient for unit in units))}
     arrays["patient"] = np.array([numbers[unit.patient] for unit in units], np.int32)
-    return Loaded(units, arrays, stored, schema, prepared.schema, volumes(config, prepared, units))
+    found = prepared.reports
+    territories = None if found is None or not config.evaluate.comparators.territories else found.shares(units)
+    return Loaded(units, arrays, stored, schema, prepared.schema, volumes(config, prepared, units), territories, found)
 
 
 def stay_on_disk(config, prepared, units) -> dict[str, Stored]:

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxstroke.errors import InputError, nearest
-from jaxstroke.models import clinical_mlp, ct_conv_lstm, ich_multitask, mri_cnn_lstm, retina_simclr, tabular_dnn
+from jaxstroke.models import clinical_mlp, ct_conv_lstm, ich_multitask, mri_cnn_lstm, retina_simclr, tabular_dnn, trimodal_align
 
 MODELS = {
     "mri_cnn_lstm": mri_cnn_lstm.build,
@@ -13,6 +13,7 @@ MODELS = {
     "ich_multitask": ich_multitask.build,
     "retina_simclr": retina_simclr.build,
     "tabular_dnn": tabular_dnn.build,
+    "trimodal_align": trimodal_align.build,
 }
 
 

@@ -9,6 +9,31 @@ from jaxstroke.preprocess import clinical, records
 
 
 @dataclasses.dataclass(frozen=True)
+class Reports:
+    """What `reports.made` knows of a cohort's masks and reports.
+
+    lines: unit -> its line of `reports.jsonl`. territories: the atlas's numbers and names, {} without one. vocabulary: a tokenizer as json
+    text, "" where one is fitted on each fold.
+    """
+
+    lines: dict[str, dict]
+    territories: dict[int, str]
+    vocabulary: str = ""
+
+    def shares(self, units) -> np.ndarray:
+        """`n k`: the share of each territory that is lesion, NaN where a unit has no findings."""
+        found = np.full((len(units), len(self.territories)), np.nan)
+        places = {number: place for place, number in enumerate(self.territories)}
+        for row, unit in enumerate(_ids(units)):
+            findings = self.lines[unit]["findings"]
+            if findings is not None:
+                found[row] = 0
+                for territory in findings["territories"]:
+                    found[row, places[territory["number"]]] = territory["share"]
+        return found
+
+
+@dataclasses.dataclass(frozen=True)
 class Prepared:
     """What a preparation left behind.
 
@@ -19,6 +44,7 @@ class Prepared:
     left_out  units that list images but have none that can be read
     seconds, volumes_per_second   of this call: images made a second, 0 where everything was there
     notes     ((unit, image, path, remark), ...) of files that were used: a tilt corrected, slices resampled
+    reports   of the cohort, None where nothing reads them
     """
 
     folders: dict[str, str]
@@ -31,6 +57,7 @@ class Prepared:
     seconds: float
     volumes_per_second: float
     notes: tuple[tuple[str, str, str, str], ...] = ()
+    reports: Reports | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -99,23 +99,38 @@ def finish(plan: Plan, image: str, folder: str, digest: str, names: list[str]):
 
 def run_tasks(tasks: list[Task], workers: int) -> int:
     """Make shards in `workers` processes (0: one a core this process may use), in this process where one is enough."""
-    workers = min(workers or available_cores(), len(tasks))
     made = 0
     with contextlib.closing(terminal.progress("prepare", sum(len(task.jobs) for task in tasks), "patient")) as line:
-        for units, count in map(prepare_shard, tasks) if workers <= 1 else _parallel(tasks, workers):
+        for _, (units, count) in spread(prepare_shard, tasks, workers):
             made += count
             line.advance(units)
     return made
 
 
-def _parallel(tasks: list[Task], workers: int):
+def mapped(function, tasks: list, workers: int, stage: str, units: int) -> list:
+    """`function` of every task, in their order, by processes as `run_tasks`. stage: what the terminal calls it; units: in all tasks."""
+    found = [None] * len(tasks)
+    with contextlib.closing(terminal.progress(stage, units, "patient")) as line:
+        for place, made in spread(function, tasks, workers):
+            found[place] = made
+            line.advance(len(tasks[place]))
+    return found
+
+
+def spread(function, tasks: list, workers: int):
+    """(place of a task, what `function` makes of it) as they are done, in `workers` processes (0: one a core)."""
+    workers = min(workers or available_cores(), len(tasks))
+    return enumerate(map(function, tasks)) if workers <= 1 else _parallel(function, tasks, workers)
+
+
+def _parallel(function, tasks: list, workers: int):
     context = multiprocessing.get_context("spawn")  # fork is unsafe once JAX or BLAS threads run
     with concurrent.futures.ProcessPoolExecutor(workers, mp_context=context, initializer=follow_parent) as pool:
         try:
             with bare_children():
-                futures = [pool.submit(prepare_shard, task) for task in tasks]
+                futures = {pool.submit(function, task): place for place, task in enumerate(tasks)}
             for future in concurrent.futures.as_completed(futures):
-                yield future.result()
+                yield futures[future], future.result()
         except BrokenProcessPool:
             raise InputError(
                 "a process that prepares images was killed, most likely for want of memory: set cohort.workers to fewer"

@@ -1,5 +1,6 @@
-"""NT-Xent, the loss of SimCLR (Chen et al. 2020, arXiv 2002.05709), over the batch of all devices; two pictures of one patient are never
-negatives of each other (papers' section 4.4)."""
+"""Contrastive losses over the batch of all devices: NT-Xent of SimCLR (Chen et al. 2020, arXiv 2002.05709; papers' section 4.4), and
+InfoNCE of two modalities (CLIP, Radford et al. 2021, arXiv 2103.00020; papers' section 5.3). Two rows of one patient are never negatives.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -19,12 +20,33 @@ def nt_xent(
     similarity to the picture's other view. With one picture a patient it is the loss of the paper. An anchor without a negative gives 0.
     """
     anchors, own, there = jnp.concatenate([first, second]), jnp.tile(patient, 2), jnp.tile(mask, 2)
-    everyone, of, shown = (jax.lax.all_gather(x, axis, tiled=True) for x in (anchors, own, there))
-    similar = jnp.matmul(anchors, everyone.T, precision=jax.lax.Precision.HIGHEST) / temperature  # 2n 2N
-    similar = jnp.where((own[:, None] != of) & (shown > 0), similar, LEAST)
-    positive = jnp.tile((first * second).sum(-1) / temperature, 2)
-    loss = jax.nn.logsumexp(jnp.concatenate([positive[:, None], similar], 1), axis=1) - positive
-    return (there * loss).sum(), there.sum()
+    positive = jnp.tile((first * second).sum(-1), 2)
+    return (there * contrasted(anchors, positive, anchors, own, there, 1 / temperature, axis)).sum(), there.sum()
+
+
+def info_nce(
+    first: jax.Array, second: jax.Array, patient: jax.Array, pair: jax.Array, scale: jax.Array, axis: str = "data"
+) -> tuple[jax.Array, jax.Array]:
+    """(sum of the losses of all pairs of this device, their number). Inside shard_map; the caller adds both over devices.
+
+    first, second: `n f` float32 of length 1, a row's two modalities; pair: `n`, 1 where it has both; scale: 1 / temperature. A pair's loss
+    is the mean of both directions: of each modality against the other one of all other patients. Without a negative it is 0.
+    """
+    positive = (first * second).sum(-1)
+    there, back = (contrasted(*way, patient, pair, scale, axis) for way in ((first, positive, second), (second, positive, first)))
+    return (pair * (there + back) / 2).sum(), pair.sum()
+
+
+def contrasted(anchors, positive, others, patient, mask, scale, axis: str) -> jax.Array:
+    """`n`: -log(exp(p s) / (exp(p s) + sum over the others z of all devices, of other patients, of exp(z s))), p the positive's similarity.
+
+    anchors, others: `n f`, row by row of the same patient; mask: `n`, rows that are there.
+    """
+    everyone, of, shown = (jax.lax.all_gather(x, axis, tiled=True) for x in (others, patient, mask))
+    similar = jnp.matmul(anchors, everyone.T, precision=jax.lax.Precision.HIGHEST) * scale  # n N
+    similar = jnp.where((patient[:, None] != of) & (shown > 0), similar, LEAST)
+    positive = positive * scale
+    return jax.nn.logsumexp(jnp.concatenate([positive[:, None], similar], 1), axis=1) - positive
 
 
 def make_terms(config) -> Terms:

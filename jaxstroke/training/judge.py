@@ -9,7 +9,7 @@ from jaxstroke import hosts, outcomes, terminal
 from jaxstroke import workdir as work
 from jaxstroke.evaluation import by_patient, calibration, predictions
 from jaxstroke.preprocess import clinical
-from jaxstroke.training import losses, runs, scores
+from jaxstroke.training import losses, runs, scores, vocabulary
 from jaxstroke.training.engine import Engine, finished_runs
 
 
@@ -33,6 +33,11 @@ def judge(engine: Engine, config, todo: list[runs.Run], numbers: dict[str, dict]
             found = scores.score(config, loaded.schema, said(outer, rows), numbers_of_split) + columns(loaded, rows, config)
             blocks += [block for one in found for block in frames(config, loaded, one, rows, outer, split, numbers[outer.id])]
         kept["runs"][outer.id] = runs.kept(numbers[outer.id])
+        if "tokens" in numbers[outer.id]:
+            tokenizer = vocabulary.of_run(config, loaded, outer)
+            name = work.digest(tokenizer)[:12]  # one that all runs share is kept once
+            kept.setdefault("tokenizers", {})[name] = tokenizer
+            kept.setdefault("tokenizer", {})[outer.id] = name
         kept["fold"][outer.id] = fitted["test"]
         line.advance()
     line.close()
@@ -58,7 +63,7 @@ def fit_fold(config, loaded, outer: runs.Run, inner: list[runs.Run], numbers: di
     rows = np.concatenate([run.held for run in inner]) if inner else np.concatenate([outer.train, outer.val])
     out_of_fold = scores.joined([said(run, run.held) for run in inner]) if inner else None
     modules = scores.Modules({}, np.zeros((len(rows), 0)), loaded.arrays["clinical"][rows], loaded.arrays["clinical_mask"][rows])
-    known = scores.Patients(modules, {}, None if loaded.volume_ml is None else loaded.volume_ml[rows])
+    known = scores.Patients(modules, {}, *scores.of_masks(loaded, rows))
     labels = {task: label_of(loaded, task)[rows] for task in config.loss}
     priors = {task: numbers[outer.id][f"prior/{task}"] for task in config.loss}
     weights = {task: weights_of(numbers[outer.id], task, rows) for task in config.loss}
@@ -134,5 +139,7 @@ def frames(config, loaded, one: scores.Score, rows: np.ndarray, run: runs.Run, s
 def missing_of(config, loaded, row: int) -> str:
     """Absent modules and clinical columns of a patient, joined by `|`."""
     images = [name for name in settings.image_names(config) if not loaded.arrays[f"images_mask/{name}"][row].any()]
+    if settings.reads(config) and not loaded.units[row].text:
+        images.append("report")
     flags = loaded.arrays["clinical_mask"][row][list(loaded.schema.first)]
     return "|".join([*images, *(name for name, known in zip(loaded.schema.variables, flags, strict=True) if not known)])

@@ -16,7 +16,7 @@ from jaxstroke.cohort import splits, table
 from jaxstroke.errors import InputError
 from jaxstroke.evaluation import report
 from jaxstroke.feed import load
-from jaxstroke.preprocess import prepare
+from jaxstroke.preprocess import prepare, reports
 from jaxstroke.training import drift, judge, loop, runs, stages, summary
 from jaxstroke.training import engine as engines
 from jaxstroke.training.begin import Begin
@@ -38,7 +38,7 @@ def read_and_prepare(config, workdir: epath.Path, names: tuple[str, ...] = ()):
         lost = len(units) - len(cohort.units)
         flow = (*cohort.flow[:-1], ("no usable image", lost), ("used", len(units))) if lost else cohort.flow
         cohort = dataclasses.replace(cohort, units=units, unlabelled=unlabelled, flow=flow)
-    return cohort, prepared
+    return reports.attached(config, cohort, prepared, workdir, workdir, work.records_root(config, workdir))
 
 
 def prepare_only(config, workdir: epath.Path):
@@ -79,7 +79,7 @@ def make_ready(
     todo = [runs.with_fewer_labels(run, config, loaded.arrays) for run in runs.make_runs(config, folds, loaded.index)]
     begin = begin and begin.choose(todo, loaded.units, config.pretrain.transductive)
     follow_up = runs.followed(config, loaded.units)
-    numbers = {run.id: runs.fitted(run, loaded.schema, loaded.arrays, config, follow_up) for run in todo}
+    numbers = {run.id: runs.fitted(run, loaded.schema, loaded.arrays, config, follow_up, loaded) for run in todo}
     runs.warn_of_caps(numbers, follow_up)
     engine = engines.build(config, loaded.arrays, numbers[todo[0].id], loaded.stored, begin)
     if hosts.first():
@@ -113,6 +113,7 @@ def check_hashes(workdir: epath.Path, hashes: dict[str, str]):
         before = written["records"].get(name, now)
         if before != now:
             named = {"table": "the cohort's table", "splits": f"{workdir / 'splits.json'}", "init_from": "config.model.init_from"}
+            named["reports"] = "reports.jsonl, or a lesion mask,"
             what = named.get(name, f"the records of image '{name}'")
             raise InputError(
                 f"{what} holds other data than {workdir} was begun with (hash {now[:12]}, was {before[:12]}): "

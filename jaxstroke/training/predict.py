@@ -14,9 +14,9 @@ from jaxstroke.cohort import table
 from jaxstroke.errors import InputError
 from jaxstroke.evaluation import calibration, predictions
 from jaxstroke.feed import load
-from jaxstroke.preprocess import clinical, prepare
+from jaxstroke.preprocess import clinical, prepare, reports
 from jaxstroke.training import engine as engines
-from jaxstroke.training import judge, runs, scores
+from jaxstroke.training import judge, runs, scores, vocabulary
 
 logger = logging.getLogger("jaxstroke")
 
@@ -102,7 +102,9 @@ def new_patients(config, workdir: epath.Path, folder: epath.Path, kept: dict, la
     prepared = prepare.prepare(config, cohort, folder, work.records_root(config, workdir), settings.prepared_names(config), schema)
     if prepared.failures:
         logger.warning("%d files could not be used, see %s", len(prepared.failures), folder / "prepare_report.csv")
-    loaded = load.load(config, cohort, dataclasses.replace(prepared, left_out=()))
+    prepared = dataclasses.replace(prepared, left_out=())
+    cohort, prepared = reports.attached(config, cohort, prepared, workdir, folder, work.records_root(config, workdir))
+    loaded = load.load(config, cohort, prepared)
     return New(kept, cohort, loaded, prepared, folder)
 
 
@@ -112,7 +114,7 @@ def score_new(config, workdir: epath.Path, new: New, split: str) -> pd.DataFrame
     split: new | external.
     """
     kept, loaded = new.kept, new.loaded
-    rows, numbers = np.arange(len(loaded.units)), fitted_numbers(kept)
+    rows, numbers = np.arange(len(loaded.units)), fitted_numbers(config, new)
     engine = engines.build(config, loaded.arrays, next(iter(numbers.values())), loaded.stored)
     finished, like = engines.finished_runs(workdir), engine.abstract_variables()
     external = split == "external"
@@ -127,11 +129,15 @@ def score_new(config, workdir: epath.Path, new: New, split: str) -> pd.DataFrame
     return pd.concat(blocks, ignore_index=True)
 
 
-def fitted_numbers(kept: dict) -> dict[str, dict[str, np.ndarray]]:
-    """`runs.fitted` of every outer run, as `model.json` keeps them."""
+def fitted_numbers(config, new: New) -> dict[str, dict[str, np.ndarray]]:
+    """`runs.fitted` of every outer run, as `model.json` keeps them, and the new patients' reports by its tokenizers."""
+    kept = new.kept
     numbers = {run_id: {name: np.asarray(value, np.float32) for name, value in one.items()} for run_id, one in kept["runs"].items()}
-    for one in numbers.values():
+    for run_id, one in numbers.items():
         one["total_steps"] = one["total_steps"].astype(np.int32)
+        if run_id in kept.get("tokenizer", {}):
+            texts = vocabulary.controlled(config, [unit.text for unit in new.loaded.units])
+            one |= vocabulary.encoded(config, kept["tokenizers"][kept["tokenizer"][run_id]], texts)
     return numbers
 
 

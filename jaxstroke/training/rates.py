@@ -12,7 +12,7 @@ import optax
 from jaxstroke.errors import InputError
 from jaxstroke.training import subtrees
 
-ENCODER = "encoder"  # name of the subtree, wherever in the network
+ENCODER, TEXT = "encoder", "bert"  # names of the subtrees, wherever in the network
 FIRST = ("stem", "norm0", "embedding", "token", "positions")  # how the names of what comes before an encoder's layers begin
 LAYER = re.compile(r"(?:layer|block|stage|transition)(\d+)|ConvPool_(\d+)")  # the second counts from 0
 
@@ -21,14 +21,24 @@ def check(params: dict, settings):
     """Raise InputError where an encoder is to learn at a rate of its own and the network has none."""
     if (settings.encoder_rate, settings.layer_decay) != (1, 1) and not subtrees.places(params, ENCODER):
         raise InputError("config.optimizer.encoder_rate and .layer_decay are of an encoder, and this network has none: leave them at 1")
+    if settings.text_rate != 1 and not subtrees.places(params, TEXT):
+        raise InputError("config.optimizer.text_rate is of an encoder of reports, and this network has none: leave it at 1")
 
 
 def factors(params: dict, settings) -> dict:
-    """A tree like the parameters, of plain numbers: 1, and in an encoder as of `in_encoder`. settings: `config.optimizer`."""
-    return {
-        name: in_encoder(value, settings) if name == ENCODER else factors(value, settings) if isinstance(value, dict) else 1.0
-        for name, value in params.items()
-    }
+    """A tree like the parameters, of plain numbers: 1, in an encoder as of `in_encoder`, `text_rate` in that of reports.
+
+    settings: `config.optimizer`.
+    """
+
+    def one(name: str, value):
+        if name == ENCODER:
+            return in_encoder(value, settings)
+        if name == TEXT:
+            return jax.tree.map(lambda _: settings.text_rate, value)
+        return factors(value, settings) if isinstance(value, dict) else 1.0
+
+    return {name: one(name, value) for name, value in params.items()}
 
 
 def in_encoder(params: dict, settings) -> dict:
@@ -58,8 +68,10 @@ def layer_of(name: str) -> int | None:
 
 
 def learning(params: dict, settings) -> dict:
-    """The parameters that are learned: without a frozen encoder."""
-    return params if settings.encoder_rate > 0 else subtrees.without(params, ENCODER)
+    """The parameters that are learned: without frozen encoders."""
+    for name, rate in ((ENCODER, settings.encoder_rate), (TEXT, settings.text_rate)):
+        params = params if rate > 0 else subtrees.without(params, name)
+    return params
 
 
 def by_place(inner: optax.GradientTransformation, settings) -> optax.GradientTransformation:

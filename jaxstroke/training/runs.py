@@ -10,7 +10,7 @@ from jaxstroke import outcomes
 from jaxstroke.cohort import censoring
 from jaxstroke.feed import buckets, plan
 from jaxstroke.preprocess import clinical
-from jaxstroke.training import published
+from jaxstroke.training import published, vocabulary
 from jaxstroke.training.losses import ROW_WEIGHT
 
 logger = logging.getLogger("jaxstroke")
@@ -106,9 +106,11 @@ def own_weights(config, units) -> dict[str, np.ndarray]:
 
 
 def fitted(
-    run: Run, schema: clinical.Schema, arrays: dict[str, np.ndarray], config, follow_up: dict | None = None
+    run: Run, schema: clinical.Schema, arrays: dict[str, np.ndarray], config, follow_up: dict | None = None, loaded=None
 ) -> dict[str, np.ndarray]:
     """Numbers the step needs that were fitted on this run's training rows only: imputation, scaling, class weights, priors, updates.
+
+    loaded: the cohort, of a network that reads reports: `tokens` and `tokens_mask` are `n t`, by the vocabulary of this run.
 
     follow_up: of `followed`; those tasks get `row_weight/<task>`, `n` weights of the cohort's rows: how many are lost when is learned from
     the run's training and validation rows alone. Class weights count patients as they are; the logits' shift undoes them all the same.
@@ -129,6 +131,8 @@ def fitted(
         numbers[f"prior/{task}"] = kind.tidy((reached + 0.5).astype(np.float32) / (float(weight[known].sum()) + 1))
         numbers[f"class_weight/{task}"] = class_weights(labels[known], config.train.imbalance, kind, k)
         numbers[f"logit_shift/{task}"] = prior_shift(run, arrays, config, task, weight)
+    if loaded is not None:
+        numbers |= vocabulary.tokens(config, loaded, run)
     steps = len(epoch_rows(run, 0, arrays, config))
     numbers["total_steps"] = np.asarray(steps * config.train.epochs, np.int32)
     return numbers
@@ -168,7 +172,7 @@ def prior_shift(run: Run, arrays: dict[str, np.ndarray], config, task: str, weig
 
 def kept(numbers: dict[str, np.ndarray]) -> dict:
     """What of `fitted` scores new patients, as json."""
-    return {name: np.asarray(value).tolist() for name, value in numbers.items() if not name.startswith(ROW_WEIGHT)}
+    return {name: np.asarray(value).tolist() for name, value in numbers.items() if not name.startswith((ROW_WEIGHT, "tokens"))}
 
 
 def warn_of_caps(numbers: dict[str, dict[str, np.ndarray]], tasks):

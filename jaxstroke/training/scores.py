@@ -13,14 +13,20 @@ from jaxstroke.evaluation import comparators
 from jaxstroke.training import fusion
 from jaxstroke.training.fusion import Modules
 
+WITH_TERRITORIES = "clinical_territory_logistic"  # the regression with the shares of territories, and the volume where there is one
+
 
 @dataclass(frozen=True)
 class Patients:
-    """What is known of n patients when they are scored. logits: the network's merged ones {task: n k}. volume_ml: n or None."""
+    """What is known of n patients when they are scored. logits: the network's merged ones {task: n k}. volume_ml: n or None.
+
+    territories: `n k` shares of each territory that are lesion, NaN where a patient has no mask; or None.
+    """
 
     modules: Modules
     logits: dict[str, np.ndarray]
     volume_ml: np.ndarray | None
+    territories: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -36,11 +42,16 @@ class Score:
 def patients_of(config, loaded, outputs: dict, rows: np.ndarray) -> Patients:
     """Rows of the cohort with what a network said of them. outputs: of `Engine.predict` for the same rows."""
     # By name: JAX hands dictionaries back with their keys sorted, not in the order of `model.images`.
-    parts = [outputs["parts"][name] for name in settings.image_names(config)] if outputs["parts"] else []
+    parts = [outputs["parts"][name] for name in settings.module_names(config)] if outputs["parts"] else []
     logits = {task: np.stack([part["logits"][task] for part in parts], 1) for task in outputs["logits"]} if parts else {}
     present = np.stack([part["present"] for part in parts], 1) if parts else np.zeros((len(rows), 0))
     modules = Modules(logits, present, loaded.arrays["clinical"][rows], loaded.arrays["clinical_mask"][rows])
-    return Patients(modules, outputs["logits"], None if loaded.volume_ml is None else loaded.volume_ml[rows])
+    return Patients(modules, outputs["logits"], *of_masks(loaded, rows))
+
+
+def of_masks(loaded, rows: np.ndarray) -> list[np.ndarray | None]:
+    """What lesion masks say of rows: volumes, and shares of territories."""
+    return [None if every is None else every[rows] for every in (loaded.volume_ml, loaded.territories)]
 
 
 def joined(parts: list[Patients]) -> Patients:
@@ -54,7 +65,8 @@ def joined(parts: list[Patients]) -> Patients:
         {task: merge(*(part.modules.logits[task] for part in parts)) for task in tasks},
         *(merge(*(getattr(part.modules, name) for part in parts)) for name in ("present", "clinical", "clinical_mask")),
     )
-    return Patients(modules, {task: merge(*(part.logits[task] for part in parts)) for task in merged}, merge(*(p.volume_ml for p in parts)))
+    logits = {task: merge(*(part.logits[task] for part in parts)) for task in merged}
+    return Patients(modules, logits, *(merge(*(getattr(part, name) for part in parts)) for name in ("volume_ml", "territories")))
 
 
 def fit(
@@ -79,7 +91,8 @@ def fit(
         numbers["fusion"] = fusion.fit(config, fusion.rules(config, schema), modules, labels, priors, rows, weights)
     for task, label in labels.items():
         for name, values, mask in comparator_inputs(config, schema, known, task):
-            penalty = config.evaluate.comparators.penalty
+            beside = config.evaluate.comparators
+            penalty = beside.territory_penalty if name == WITH_TERRITORIES else beside.penalty
             fitted = [comparators.fit(values, mask, one, rows, penalty, weights[task]) for one in column_labels(config, task, label)]
             numbers["comparators"].setdefault(name, {})[task] = fitted
     return numbers
@@ -101,7 +114,10 @@ def comparator_inputs(config, schema, patients: Patients, task: str):
     mask = np.where(own, 0, mask)
     yield "clinical_logistic", values, mask
     if patients.volume_ml is not None:
-        yield "clinical_volume_logistic", *comparators.with_volume(values, mask, patients.volume_ml)
+        values, mask = comparators.with_volume(values, mask, patients.volume_ml)
+        yield "clinical_volume_logistic", values, mask
+    if patients.territories is not None:
+        yield WITH_TERRITORIES, *comparators.with_territories(values, mask, patients.territories)
 
 
 def score(config, schema, patients: Patients, numbers: dict) -> list[Score]:
@@ -112,7 +128,7 @@ def score(config, schema, patients: Patients, numbers: dict) -> list[Score]:
         found += network_scores(config, schema, patients, numbers, task)
         # Joint training minimises the loss of the merge: a module's own head is then no prediction.
         separate = patients.modules.logits and config.train.stages == "two"
-        for number, name in enumerate(settings.image_names(config) if separate else ()):
+        for number, name in enumerate(settings.module_names(config) if separate else ()):
             probability = kind.probability(patients.modules.logits[task][:, number])
             found.append(Score(f"module:{name}", task, np.where(patients.modules.present[:, [number]] > 0, probability, np.nan)))
         for name, values, mask in comparator_inputs(config, schema, patients, task):

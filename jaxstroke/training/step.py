@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec as P
 
 from jaxstroke import config as settings
 from jaxstroke import hosts
-from jaxstroke.training import contrastive, losses, optimizer, published, rates, subtrees
+from jaxstroke.training import alignment, contrastive, losses, optimizer, published, rates, subtrees
 
 RUN, ROWS = P("run"), P("run", None, "data")
 
@@ -99,8 +99,14 @@ def make_objective(model, state, fitted, batch, config):
 
 
 def terms_of(config) -> losses.Terms:
-    """What is minimised: the tasks' losses, or in pre-training the contrast of views."""
-    return (contrastive if settings.pretrains_alone(config) else losses).make_terms(config)
+    """What is minimised: the tasks' losses, with those that align modalities where there are any; in pre-training the contrast of views."""
+    aligned = config.model.name == settings.ALIGNED and alignment.wanted(config)
+    return (alignment if aligned else judged_by(config)).make_terms(config)
+
+
+def judged_by(config):
+    """What validation patients are judged by: the tasks' losses alone, or in pre-training the contrast of views."""
+    return contrastive if settings.pretrains_alone(config) else losses
 
 
 def micro_totals(model, state, fitted, batch, terms) -> dict[str, jax.Array]:
@@ -145,7 +151,7 @@ def make_forward(model, mesh, config):
     variables: {"params", "stats"} with a leading run axis; outputs: {"logits", "parts"}, leading axes `run accumulation b`; sums: {"loss":
     terms as in `make_train_step`, and where `train.watch` asks for it "recall"}, leading axes `run accumulation`.
     """
-    joint, terms = config.train.stages == "joint", terms_of(config)
+    joint, terms = config.train.stages == "joint", judged_by(config).make_terms(config)
 
     def one_run(variables, fitted, batch):
         def micro(one):

@@ -35,6 +35,8 @@ def summary(config, cohort: Cohort, loaded) -> dict:
     """{"flow": [[text, n], ...], "notes": the same, "missing": {name: n}, "n": units, "characteristics": [...]}."""
     arrays = loaded.arrays
     missing = {name: int((~arrays[f"images_mask/{name}"].any(1)).sum()) for name in settings.image_names(config)}
+    if settings.reads(config):
+        missing["report"] = sum(not unit.text for unit in loaded.units)
     known = arrays["clinical_mask"][:, list(loaded.schema.first)]
     missing |= dict(zip(loaded.schema.variables, (len(known) - known.sum(0)).astype(int).tolist(), strict=True))
     flow, notes = ([list(line) for line in lines] for lines in (cohort.flow, cohort.notes))

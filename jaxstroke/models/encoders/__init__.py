@@ -11,11 +11,13 @@ from dataclasses import dataclass
 import flax.linen as nn
 import jax.numpy as jnp
 
-from jaxstroke.check_network import ENCODER_INPUTS, Takes
+from jaxstroke.check_network import ENCODER_INPUTS, Takes, encoder_of
 from jaxstroke.errors import InputError, nearest
 from jaxstroke.models import layers
 from jaxstroke.models import norm as norms
 from jaxstroke.models.encoders import densenet, perez, resnet, slices, vit
+
+__all__ = ["ENCODERS", "Encoder", "Parts", "encoder_of", "make", "of_config"]
 
 
 @dataclass(frozen=True)
@@ -158,10 +160,10 @@ def make(
     return encoder.build(parts)
 
 
-def of_config(config, dtype: jnp.dtype) -> nn.Module:
-    """The encoder that `config.model.encoder` names, by the config's other keys, for the step's shard_map."""
+def of_config(config, dtype: jnp.dtype, name: str = "") -> nn.Module:
+    """The encoder of this name, default `config.model.encoder`, by the config's other keys, for the step's shard_map."""
     return make(
-        config.model.encoder,
+        name or config.model.encoder,
         dtype,
         form=config.device.convolution,
         norm=config.model.norm,

@@ -1,0 +1,214 @@
+"""Paper 5: image, clinical columns and a generated report, aligned with the image (Chen et al. 2026; papers' section 5.3).
+
+Public: the three modalities, what the image shows as condition of the text, attention both ways, and two losses that align them. All sizes,
+the gate and the losses' form are config fields with the defaults of papers' section 5.3.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxstroke import config as settings
+from jaxstroke.models import activation, cross_attention, encoders, heads, layers, words
+from jaxstroke.models.cross_attention import masked_mean, unit
+from jaxstroke.models.encoders import clinical, vit
+
+HEADS = 8  # of attention between image and text
+DROPPED = {"text": 310, "clinical": 311}  # sites of modality dropout
+
+
+class Tokens(nn.Module):
+    """An image as tokens: `b *axes c, b s -> b n f, b n` and their grid. It is the encoder's last map, each place knowing where it is.
+
+    A sequence `b s h w c` is seen picture by picture, a volume `b d h w c` whole.
+    """
+
+    encoder: nn.Module
+    whole: bool
+    width: int
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x: jax.Array, mask: jax.Array, shown: jax.Array, keys: jax.Array | None, train: bool) -> tuple:
+        b, s = x.shape[:2]
+        present = (mask.reshape(b, -1).max(-1) > 0).astype(jnp.float32)
+        if self.whole:
+            maps = self.last_map(x, shown * present, keys, train)
+            grid, there = maps.shape[1:-1], jnp.broadcast_to(present[:, None], (b, maps[0, ..., 0].size))
+        else:
+            flat = (mask * shown[:, None]).reshape(-1)
+            maps = self.last_map(x.reshape(b * s, *x.shape[2:]), flat, layers.keys_of_pictures(keys, s), train)
+            grid = (s, *maps.shape[1:-1])
+            there = jnp.repeat(mask, maps[0, ..., 0].size, -1)
+        tokens = nn.Dense(self.width, dtype=self.dtype, name="project")(maps.reshape(b, -1, maps.shape[-1]))
+        tokens = tokens + jnp.asarray(vit.sincos(grid, self.width), self.dtype)
+        named = self.param("image", nn.initializers.normal(0.02), (self.width,))
+        return cross_attention.norm(self.dtype, "norm")(tokens + named.astype(self.dtype)), there, grid
+
+    def last_map(self, x: jax.Array, mask: jax.Array, keys: jax.Array | None, train: bool) -> jax.Array:
+        *_, last, _ = self.encoder(x, mask, keys, train).values()
+        return last
+
+
+class Trimodal(nn.Module):
+    """See `jaxstroke.models.build` for what goes in and comes out; beside it `aligned`, what `training.alignment` reads.
+
+    The features: `patient`, `b f`, what is merged; `attention/<image>`, `b t *grid`, where in the image each token of the report looks.
+    images: by name, a `Tokens` but for its name. reader: of the report, called with the batch. merge: `CrossAttention` or `Late`.
+    matched: whether reports are matched with images.
+    """
+
+    images: dict[str, Callable]
+    reader: Callable | None
+    clinical: bool
+    merge: Callable
+    conditioned: bool
+    matched: bool
+    width: int
+    dropped: float
+    dropout: float
+    temperature: float
+    tasks: dict[str, int]
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, batch: dict, fitted: dict, train: bool = False) -> dict:
+        keys = batch["key"] if train else None
+        image, mask, grids = self.seen(batch, keys, train)
+        said, said_mask = self.read(batch, fitted, keys)
+        columns, known = self.records(batch, fitted, keys)
+        there, told = mask.max(-1), said_mask.max(-1)
+        v = masked_mean(image, mask)
+        said = cross_attention.Conditioned(self.conditioned, self.dtype, name="condition")(said, v, there)
+        shown = said_mask * self.kept("text", keys, told)[:, None]
+        known = known * self.kept("clinical", keys, known)
+        merged, where = self.merge(name="merge")(image, mask, said, shown, columns * known[:, None], keys)
+        merged = jnp.concatenate([merged, there[:, None], shown.max(-1, keepdims=True), known[:, None]], -1)
+        x = activation.relu(nn.Dense(self.width, dtype=self.dtype, name="head")(merged))
+        logits = heads.Heads(self.tasks, name="heads")(layers.dropout(x, self.dropout, keys, site=200))
+        features = {"patient": x.astype(jnp.float32), **self.attention(where, grids)}
+        aligned = self.aligned(batch, (image, mask, v, there), (said, said_mask, told), columns, where, keys)
+        return {"logits": logits, "features": features, "parts": {}, "aligned": aligned}
+
+    def seen(self, batch: dict, keys, train: bool) -> tuple[jax.Array, jax.Array, dict]:
+        """Tokens of all images `b n f`, which are there `b n`, and the grid of each image."""
+        found, masks, grids = [], [], {}
+        for name, network in self.images.items():
+            shown = batch["weight"] if train else jnp.ones_like(batch["weight"])
+            tokens, there, grids[name] = network(name=name)(batch[f"images/{name}"], batch[f"images_mask/{name}"], shown, keys, train)
+            found, masks = [*found, tokens], [*masks, there]
+        if not found:
+            empty = jnp.zeros_like(batch["weight"], shape=(len(batch["weight"]), 1, self.width), dtype=self.dtype)
+            return empty, empty[..., 0].astype(jnp.float32), {}
+        return jnp.concatenate(found, 1), jnp.concatenate(masks, 1), grids
+
+    def read(self, batch: dict, fitted: dict, keys) -> tuple[jax.Array, jax.Array]:
+        """Tokens of the report `b t f` and which are there `b t`."""
+        if self.reader is None:
+            empty = jnp.zeros_like(batch["weight"], shape=(len(batch["weight"]), 1, self.width), dtype=self.dtype)
+            return empty, empty[..., 0].astype(jnp.float32)
+        x, mask = self.reader(name="text")(batch, fitted, keys)
+        return nn.Dense(self.width, dtype=self.dtype, name="text_project")(x), mask
+
+    def records(self, batch: dict, fitted: dict, keys) -> tuple[jax.Array, jax.Array]:
+        """Columns `b f`, zeros of a row without any, and whether it has one, `b`."""
+        if not self.clinical:
+            none = jnp.zeros_like(batch["weight"])
+            return jnp.zeros_like(none, shape=(len(none), self.width), dtype=self.dtype), none
+        known = batch["clinical_mask"].max(-1, initial=0.0)
+        x = clinical.clinical_input(batch, fitted)
+        x = clinical.ClinicalEncoder(self.width // 2, (self.dropout, self.dropout), self.dtype, name="records")(x, keys)
+        x = nn.Dense(self.width, dtype=self.dtype, name="records_project")(x)
+        return cross_attention.norm(self.dtype, "records_norm")(x) * known[:, None].astype(self.dtype), known
+
+    def kept(self, name: str, keys, present: jax.Array) -> jax.Array:
+        """`b`: 0 of rows that are trained without this modality, times 1 as dropout of modalities rescales nothing."""
+        if keys is None or not self.dropped:
+            return jnp.ones_like(present)
+        drawn = jax.vmap(lambda key: jax.random.bernoulli(jax.random.fold_in(key, DROPPED[name]), 1 - self.dropped))(keys)
+        return drawn.astype(jnp.float32)
+
+    def attention(self, where: jax.Array, grids: dict) -> dict[str, jax.Array]:
+        """`b t n` parted by image, each on its grid."""
+        found, start = {}, 0
+        for name, grid in grids.items():
+            size = math.prod(grid)
+            found[f"attention/{name}"] = where[..., start : start + size].reshape(*where.shape[:2], *grid)
+            start += size
+        return found
+
+    def aligned(self, batch: dict, seen: tuple, said: tuple, columns: jax.Array, where: jax.Array, keys) -> dict:
+        """What the losses of alignment read: {"report", "clinical": (`b f`, `b f`, `b`), "words", "matching": (`b`, `b`), "scale"}.
+
+        The first two are pairs of length 1 and whether a row has both; the others losses of rows, and their weights.
+        """
+        image, mask, v, there = seen
+        words_, words_mask, told = said
+        of_image = unit(nn.Dense(self.width, dtype=self.dtype, name="align_image")(v))
+        of_words = unit(nn.Dense(self.width, dtype=self.dtype, name="align_text")(masked_mean(words_, words_mask)))
+        of_columns = unit(nn.Dense(self.width, dtype=self.dtype, name="align_clinical")(columns))
+        scale = jnp.exp(-self.param("log_temperature", nn.initializers.constant(math.log(self.temperature)), ()))
+        scale = jnp.minimum(scale, 100.0)  # as CLIP's
+        pair = there * told
+        looked = jnp.einsum("btn,bnf->btf", where.astype(self.dtype), image)
+        apart = 1 - (unit(looked) * unit(words_)).sum(-1)  # b t
+        known = batch["clinical_mask"].max(-1, initial=0.0) if self.clinical else jnp.zeros_like(there)
+        found = {
+            "report": (of_image, of_words, pair),
+            "clinical": (of_image, of_columns, there * known),
+            "words": ((apart * words_mask).sum(-1) / jnp.maximum(words_mask.sum(-1), 1), pair),
+            "scale": scale,
+        }
+        if self.matched:
+            match = cross_attention.Matcher(HEADS, self.dtype, name="match")
+            sides = {"image": (image, mask), "words": (words_, words_mask)}
+            pair = pair * batch["weight"]
+            if keys is None:  # the network as a function of rows alone; nothing of a batch is compared
+                found["matching"] = (nn.softplus(-match(image, mask, words_, words_mask)), pair)
+            else:
+                own = (of_image, of_words)
+                loss = cross_attention.matching(match, sides, own, batch["patient"], pair, scale, keys, "data")
+                found["matching"] = (loss, pair)
+        return found
+
+
+class Module(nn.Module):
+    """The network as the one module of a merge with clinical columns, made outside (`training/fusion.py`). network: a `Trimodal`."""
+
+    part: str
+    network: Callable
+
+    @nn.compact
+    def __call__(self, batch: dict, fitted: dict, train: bool = False) -> dict:
+        outputs = self.network(name=self.part)(batch, fitted, train)
+        return outputs | {"parts": {self.part: {"logits": outputs["logits"], "present": jnp.ones_like(batch["weight"])}}}
+
+
+def build(config, dtype) -> Trimodal | Module:
+    sees = config.model.modalities
+
+    def tokens(name: str) -> Callable:
+        encoder = encoders.of_config(config, dtype, encoders.encoder_of(config, name))
+        return functools.partial(Tokens, encoder, config.images[name].kind == "volume", config.model.hidden, dtype)
+
+    merges = {"cross_attention": functools.partial(cross_attention.CrossAttention, HEADS, config.model.dropout[1], dtype)}
+    network = functools.partial(
+        Trimodal,
+        images={name: tokens(name) for name in settings.image_names(config)},
+        reader=words.make(config, dtype) if "text" in sees else None,
+        clinical="clinical" in sees and bool(settings.clinical_names(config)),
+        merge=merges.get(config.model.joined, cross_attention.Late),
+        conditioned=config.model.conditioned and config.model.joined == "cross_attention",
+        matched=config.align.matching > 0,
+        width=config.model.hidden,
+        dropped=config.model.modality_dropout,
+        dropout=config.model.dropout[1],
+        temperature=config.align.temperature,
+        tasks=heads.sizes(config),
+        dtype=dtype,
+    )
+    return network() if config.model.fusion == "none" else Module(*settings.module_names(config), network)
