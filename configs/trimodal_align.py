@@ -81,13 +81,14 @@ def ablations(config) -> dict:
 def paper(config):
     """The size of the family, where the paper is silent: BERT-base, frozen, its features computed once.
 
-    `--config.text.init_from=FOLDER/model.safetensors --config.text.vocabulary=FOLDER/vocab.txt` of a biomedical BERT.
+    Its weights are looked for in the folder `bert`; elsewhere `--config.text.init_from=FILE --config.text.vocabulary=FILE`.
     """
     size = {"shape": (64, 128, 128), "spacing": (2.5, 1.6, 1.6), "kind": "volume"}
     config.images = ConfigDict({"flair": settings.image("flair", **size), "lesion": settings.image("lesion", **size, **MASK)})
     config.cohort.reference = "flair"
-    bert_base(config)
-    config.text.precomputed = True
+    config.text.width, config.text.depth, config.text.heads, config.text.intermediate = 768, 12, 12, 3072
+    config.text.vocabulary_size, config.text.length = 30522, 256  # of the uncased vocabulary
+    config.text.init_from, config.text.vocabulary, config.text.precomputed = "bert/model.safetensors", "bert/vocab.txt", True
     config.split.repeats = 5
 
 
@@ -158,12 +159,6 @@ def small(config):
     config.text.width, config.text.depth, config.text.heads, config.text.intermediate = 64, 1, 4, 128
     config.optimizer.learning_rate = 1e-3
     config.train.epochs, config.train.patience = 30, 10
-
-
-def bert_base(config):
-    """Sizes of BERT-base; 28,996 entries has the cased vocabulary of the biomedical ones, 30,522 the uncased one."""
-    config.text.width, config.text.depth, config.text.heads, config.text.intermediate = 768, 12, 12, 3072
-    config.text.vocabulary_size, config.text.length = 30522, 256
 
 
 VARIANTS = {"paper": paper, "own": own, "llm": llm, "demo": demo, "soop": soop, "smoke": smoke}

@@ -85,8 +85,8 @@ def check_merge(config):
     model = config.model
     if model.fusion not in ("none", "stacked"):
         raise InputError(
-            f"config.model.fusion = '{model.fusion}' is of other networks: '{model.name}' has 'stacked' (a logistic regression on its "
-            "logit and the clinical columns) and 'none'"
+            f"config.model.fusion = '{model.fusion}' is of other networks: '{model.name}' has 'stacked' (a regression on its logit and the "
+            "clinical columns) and 'none'"
         )
     if model.fusion == "stacked" and config.train.stages != "two":
         raise InputError("config.model.fusion = 'stacked' is fitted after the network was trained: set config.train.stages = two")
@@ -94,8 +94,8 @@ def check_merge(config):
         raise InputError(f"config.model.hidden = {model.hidden} must be a multiple of the {HEADS} heads of attention")
     if model.joined != "cross_attention" and config.align.words > 0:
         raise InputError(
-            f"config.align.words aligns words with what they attend to, and config.model.joined = '{model.joined}' has no attention: set it "
-            "to 0"
+            f"config.align.words aligns words with what they attend to, and config.model.joined = '{model.joined}' has no attention: "
+            "set it to 0"
         )
 
 

@@ -7,7 +7,8 @@ import pathlib
 import pytest
 
 ROOMS = (
-    "errors", "outcomes", "config_images", "config_text", "config_training", "config_variants", "config", "config_json", "limits", "ranges",
+    "errors", "outcomes", "config_images", "config_model", "config_text", "config_training", "config_variants", "config", "config_json",
+    "limits", "ranges",
     "check_network", "check_reports", "check", "workdir", "command_line", "compilations", "restart", "full_disk", "hosts", "terminal",
     "cohort", "preprocess", "feed", "models", "evaluation", "training", "explain", "benchmark", "interop", "compare", "main",
 )  # fmt: skip

@@ -44,7 +44,7 @@ def make(config, workdir, devices: jax.sharding.Mesh, rows: int) -> Source:
         upcoming += 1
         return next(running)
 
-    fitted = runs.fitted(runs.Run(0, 0, None, 0, everyone, nobody, nobody), loaded.schema, loaded.arrays, config)
+    fitted = runs.fitted(runs.Run(0, 0, None, 0, everyone, nobody, nobody), loaded.schema, loaded.arrays, config, None, loaded)
     if epoch is None:
         return Source(fitted, take, read=True)
     lengths = tuple(feed.buckets.size(step) for step in epoch)

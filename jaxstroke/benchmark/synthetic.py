@@ -12,6 +12,7 @@ from jaxstroke import outcomes
 from jaxstroke.benchmark.source import Source
 from jaxstroke.cohort import icd10
 from jaxstroke.models import heads
+from jaxstroke.models.words import PRECOMPUTED
 from jaxstroke.preprocess import clinical
 from jaxstroke.training import runs, step
 
@@ -38,7 +39,7 @@ def schema(config) -> clinical.Schema:
 
 def draw_batch(config, shape: tuple[int, int, int], key: jax.Array) -> dict[str, jax.Array]:
     """Every entry of a batch, leading axes `shape` (run, accumulation, b): images standard normal and whole, labels half and half."""
-    keys = iter(jax.random.split(key, 4 * (len(config.images) + len(config.loss) + 1)))
+    keys = iter(jax.random.split(key, 4 * (len(config.images) + len(config.loss) + 1) + 1))
     batch = {}
     for name in settings.image_names(config):
         image = config.images[name]
@@ -47,6 +48,7 @@ def draw_batch(config, shape: tuple[int, int, int], key: jax.Array) -> dict[str,
         batch[f"images/{name}"] = jax.random.normal(next(keys), (*shape, views * image.shape[0], *image.shape[1:], image.channels))
         batch[f"images_mask/{name}"] = jnp.ones((*shape, *elements))
     batch["clinical"], batch["clinical_mask"] = draw_clinical(schema(config), shape, next(keys), next(keys))
+    batch |= draw_report(config, shape, next(keys)) if settings.reads(config) else {}
     for task, size in heads.sizes(config).items():
         levels = outcomes.of_task(config, task).levels(size)
         batch[f"label/{task}"] = jax.random.randint(next(keys), shape, 0, levels).astype(jnp.float32)
@@ -56,6 +58,16 @@ def draw_batch(config, shape: tuple[int, int, int], key: jax.Array) -> dict[str,
     batch["patient"] = batch["row"]
     batch["key"] = jax.random.split(next(keys), shape)
     return batch
+
+
+def draw_report(config, shape, key: jax.Array) -> dict[str, jax.Array]:
+    """Tokens or precomputed features of a report of full length, and their mask."""
+    wide = (*shape, config.text.length)
+    if config.text.precomputed:
+        found = {PRECOMPUTED: jax.random.normal(key, (*wide, config.text.width)).astype(jnp.float16)}
+    else:
+        found = {"tokens": jax.random.randint(key, wide, 0, config.text.vocabulary_size)}
+    return found | {f"{name}_mask": jnp.ones(wide) for name in found}
 
 
 def draw_clinical(columns: clinical.Schema, shape, key: jax.Array, other: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -109,7 +109,7 @@ def trained(config, workdir: epath.Path) -> Asked:
 def new(config, workdir: epath.Path, cohort_table: str) -> Asked:
     """New patients, by the networks of all folds."""
     found = predict.read_new(config, workdir, cohort_table)
-    kept, loaded, numbers = found.kept, found.loaded, predict.fitted_numbers(config, found)
+    kept, loaded, numbers = found.kept, found.loaded, predict.with_reports(config, found)
     rows = choice.rows(config, loaded.units)
     frame = predict.score_new(config, workdir, found, "new")
     frame = frame[frame["model"] == "network"]

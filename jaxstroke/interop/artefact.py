@@ -65,7 +65,7 @@ def is_vector(value) -> bool:
 
 def variables_of(config, schema, rule: fusion.Rule) -> int:
     """How many columns a fitted rule's logistic reads."""
-    return len(settings.image_names(config)) + (len(schema.columns) if rule.kind == "stacked" else 0)
+    return len(settings.module_names(config)) + (len(schema.columns) if rule.kind == "stacked" else 0)
 
 
 def cut_numbers(rule: fusion.Rule, own: dict, task: str, cut: int, count: int) -> dict:
@@ -156,7 +156,7 @@ def shown(batch: dict) -> dict:
 
 def modules_of(config, outputs: dict, batch: dict) -> Modules:
     """What a rule reads, of the network's outputs for a batch."""
-    parts = [outputs["parts"][name] for name in settings.image_names(config)]
+    parts = [outputs["parts"][name] for name in settings.module_names(config)]
     logits = {task: jnp.stack([part["logits"][task] for part in parts], 1) for task in outputs["logits"]}
     return Modules(logits, jnp.stack([part["present"] for part in parts], 1), batch["clinical"], batch["clinical_mask"])
 

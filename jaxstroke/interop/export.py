@@ -18,6 +18,7 @@ import jax
 import numpy as np
 from etils import epath
 
+from jaxstroke import config as settings
 from jaxstroke import workdir as work
 from jaxstroke.errors import InputError
 from jaxstroke.evaluation import files
@@ -35,6 +36,11 @@ def export(config, workdir: epath.Path):
     """Write `<workdir>/export`."""
     if importlib.util.find_spec("flatbuffers") is None:
         raise InputError("--mode export writes with the package flatbuffers, which is not installed: pip install flatbuffers")
+    if settings.reads(config):
+        raise InputError(
+            "--mode export writes networks that read images and columns; reports are read by a vocabulary of each fold, which an artefact "
+            "cannot hold. --mode predict scores new patients with reports"
+        )
     written = predict.check_whole(config, workdir)
     kept = predict.read_model(workdir)
     schema = load.network_schema(config, clinical.from_json(kept["schema"]))

@@ -204,8 +204,8 @@ def kept_vocabulary(config, workdir) -> str:
     if not path.exists():
         made = wordpiece.read(config.text.vocabulary)
         if wordpiece.size_of(made) > config.text.vocabulary_size:
-            size = wordpiece.size_of(made)
-            raise InputError(f"config.text.vocabulary = {config.text.vocabulary} has {size} entries: set config.text.vocabulary_size={size}")
+            cure = f"set config.text.vocabulary_size={wordpiece.size_of(made)}"
+            raise InputError(f"config.text.vocabulary = {config.text.vocabulary} has more entries than the network: {cure}")
         records.write_text(path, made)
     return path.read_text()
 

@@ -114,7 +114,7 @@ def score_new(config, workdir: epath.Path, new: New, split: str) -> pd.DataFrame
     split: new | external.
     """
     kept, loaded = new.kept, new.loaded
-    rows, numbers = np.arange(len(loaded.units)), fitted_numbers(config, new)
+    rows, numbers = np.arange(len(loaded.units)), with_reports(config, new)
     engine = engines.build(config, loaded.arrays, next(iter(numbers.values())), loaded.stored)
     finished, like = engines.finished_runs(workdir), engine.abstract_variables()
     external = split == "external"
@@ -129,15 +129,19 @@ def score_new(config, workdir: epath.Path, new: New, split: str) -> pd.DataFrame
     return pd.concat(blocks, ignore_index=True)
 
 
-def fitted_numbers(config, new: New) -> dict[str, dict[str, np.ndarray]]:
-    """`runs.fitted` of every outer run, as `model.json` keeps them, and the new patients' reports by its tokenizers."""
-    kept = new.kept
+def fitted_numbers(kept: dict) -> dict[str, dict[str, np.ndarray]]:
+    """`runs.fitted` of every outer run, as `model.json` keeps them."""
     numbers = {run_id: {name: np.asarray(value, np.float32) for name, value in one.items()} for run_id, one in kept["runs"].items()}
-    for run_id, one in numbers.items():
+    for one in numbers.values():
         one["total_steps"] = one["total_steps"].astype(np.int32)
-        if run_id in kept.get("tokenizer", {}):
-            texts = vocabulary.controlled(config, [unit.text for unit in new.loaded.units])
-            one |= vocabulary.encoded(config, kept["tokenizers"][kept["tokenizer"][run_id]], texts)
+    return numbers
+
+
+def with_reports(config, new: New) -> dict[str, dict[str, np.ndarray]]:
+    """`fitted_numbers`, and where the network reads reports those of new patients by each run's own tokenizer."""
+    numbers, texts = fitted_numbers(new.kept), [unit.text for unit in new.loaded.units]
+    for run_id, name in new.kept.get("tokenizer", {}).items():
+        numbers[run_id] |= vocabulary.encoded(config, new.kept["tokenizers"][name], vocabulary.controlled(config, texts))
     return numbers
 
 
