@@ -12,7 +12,7 @@ from jaxstroke import outcomes
 from jaxstroke.benchmark.source import Source
 from jaxstroke.cohort import icd10
 from jaxstroke.models import heads
-from jaxstroke.models.words import PRECOMPUTED
+from jaxstroke.models.modalities import PRECOMPUTED
 from jaxstroke.preprocess import clinical
 from jaxstroke.training import runs, step
 
@@ -39,7 +39,7 @@ def schema(config) -> clinical.Schema:
 
 def draw_batch(config, shape: tuple[int, int, int], key: jax.Array) -> dict[str, jax.Array]:
     """Every entry of a batch, leading axes `shape` (run, accumulation, b): images standard normal and whole, labels half and half."""
-    keys = iter(jax.random.split(key, 4 * (len(config.images) + len(config.loss) + 1) + 1))
+    keys = iter(jax.random.split(key, 4 * (len(config.images) + len(config.loss) + 1)))
     batch = {}
     for name in settings.image_names(config):
         image = config.images[name]

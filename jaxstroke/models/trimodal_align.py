@@ -13,52 +13,20 @@ import jax
 import jax.numpy as jnp
 
 from jaxstroke import config as settings
-from jaxstroke.models import activation, cross_attention, encoders, heads, layers, words
+from jaxstroke.models import activation, cross_attention, encoders, heads, layers, modalities
 from jaxstroke.models.cross_attention import masked_mean, unit
-from jaxstroke.models.encoders import clinical, vit
+from jaxstroke.models.encoders import clinical
+from jaxstroke.models.modalities import nothing, zeros
 
 HEADS = 8  # of attention between image and text
 DROPPED = {"text": 310, "clinical": 311}  # sites of modality dropout
-
-
-class Tokens(nn.Module):
-    """An image as tokens: `b *axes c, b s -> b n f, b n` and their grid. It is the encoder's last map, each place knowing where it is.
-
-    A sequence `b s h w c` is seen picture by picture, a volume `b d h w c` whole.
-    """
-
-    encoder: nn.Module
-    whole: bool
-    width: int
-    dtype: jnp.dtype
-
-    @nn.compact
-    def __call__(self, x: jax.Array, mask: jax.Array, shown: jax.Array, keys: jax.Array | None, train: bool) -> tuple:
-        b, s = x.shape[:2]
-        present = (mask.reshape(b, -1).max(-1) > 0).astype(jnp.float32)
-        if self.whole:
-            maps = self.last_map(x, shown * present, keys, train)
-            grid, there = maps.shape[1:-1], jnp.broadcast_to(present[:, None], (b, maps[0, ..., 0].size))
-        else:
-            flat = (mask * shown[:, None]).reshape(-1)
-            maps = self.last_map(x.reshape(b * s, *x.shape[2:]), flat, layers.keys_of_pictures(keys, s), train)
-            grid = (s, *maps.shape[1:-1])
-            there = jnp.repeat(mask, maps[0, ..., 0].size, -1)
-        tokens = nn.Dense(self.width, dtype=self.dtype, name="project")(maps.reshape(b, -1, maps.shape[-1]))
-        tokens = tokens + jnp.asarray(vit.sincos(grid, self.width), self.dtype)
-        named = self.param("image", nn.initializers.normal(0.02), (self.width,))
-        return cross_attention.norm(self.dtype, "norm")(tokens + named.astype(self.dtype)), there, grid
-
-    def last_map(self, x: jax.Array, mask: jax.Array, keys: jax.Array | None, train: bool) -> jax.Array:
-        *_, last, _ = self.encoder(x, mask, keys, train).values()
-        return last
 
 
 class Trimodal(nn.Module):
     """See `jaxstroke.models.build` for what goes in and comes out; beside it `aligned`, what `training.alignment` reads.
 
     The features: `patient`, `b f`, what is merged; `attention/<image>`, `b t *grid`, where in the image each token of the report looks.
-    images: by name, a `Tokens` but for its name. reader: of the report, called with the batch. merge: `CrossAttention` or `Late`.
+    images: by name, an `Image` but for its name. reader: of the report, called with the batch. merge: `CrossAttention` or `Late`.
     matched: whether reports are matched with images.
     """
 
@@ -98,27 +66,25 @@ class Trimodal(nn.Module):
         """Tokens of all images `b n f`, which are there `b n`, and the grid of each image."""
         found, masks, grids = [], [], {}
         for name, network in self.images.items():
-            shown = batch["weight"] if train else jnp.ones_like(batch["weight"])
+            shown = batch["weight"] if train else 1 + zeros(batch)
             tokens, there, grids[name] = network(name=name)(batch[f"images/{name}"], batch[f"images_mask/{name}"], shown, keys, train)
             found, masks = [*found, tokens], [*masks, there]
         if not found:
-            empty = jnp.zeros_like(batch["weight"], shape=(len(batch["weight"]), 1, self.width), dtype=self.dtype)
-            return empty, empty[..., 0].astype(jnp.float32), {}
+            return *nothing(batch, self.width, self.dtype), {}
         return jnp.concatenate(found, 1), jnp.concatenate(masks, 1), grids
 
     def read(self, batch: dict, fitted: dict, keys) -> tuple[jax.Array, jax.Array]:
         """Tokens of the report `b t f` and which are there `b t`."""
         if self.reader is None:
-            empty = jnp.zeros_like(batch["weight"], shape=(len(batch["weight"]), 1, self.width), dtype=self.dtype)
-            return empty, empty[..., 0].astype(jnp.float32)
+            return nothing(batch, self.width, self.dtype)
         x, mask = self.reader(name="text")(batch, fitted, keys)
         return nn.Dense(self.width, dtype=self.dtype, name="text_project")(x), mask
 
     def records(self, batch: dict, fitted: dict, keys) -> tuple[jax.Array, jax.Array]:
         """Columns `b f`, zeros of a row without any, and whether it has one, `b`."""
         if not self.clinical:
-            none = jnp.zeros_like(batch["weight"])
-            return jnp.zeros_like(none, shape=(len(none), self.width), dtype=self.dtype), none
+            tokens, mask = nothing(batch, self.width, self.dtype)
+            return tokens[:, 0], mask[:, 0]
         known = batch["clinical_mask"].max(-1, initial=0.0)
         x = clinical.clinical_input(batch, fitted)
         x = clinical.ClinicalEncoder(self.width // 2, (self.dropout, self.dropout), self.dtype, name="records")(x, keys)
@@ -147,15 +113,15 @@ class Trimodal(nn.Module):
         The first two are pairs of length 1 and whether a row has both; the others losses of rows, and their weights.
         """
         image, mask, v, there = seen
-        words_, words_mask, told = said
+        words, words_mask, told = said
         of_image = unit(nn.Dense(self.width, dtype=self.dtype, name="align_image")(v))
-        of_words = unit(nn.Dense(self.width, dtype=self.dtype, name="align_text")(masked_mean(words_, words_mask)))
+        of_words = unit(nn.Dense(self.width, dtype=self.dtype, name="align_text")(masked_mean(words, words_mask)))
         of_columns = unit(nn.Dense(self.width, dtype=self.dtype, name="align_clinical")(columns))
         scale = jnp.exp(-self.param("log_temperature", nn.initializers.constant(math.log(self.temperature)), ()))
         scale = jnp.minimum(scale, 100.0)  # as CLIP's
         pair = there * told
         looked = jnp.einsum("btn,bnf->btf", where.astype(self.dtype), image)
-        apart = 1 - (unit(looked) * unit(words_)).sum(-1)  # b t
+        apart = 1 - (unit(looked) * unit(words)).sum(-1)  # b t
         known = batch["clinical_mask"].max(-1, initial=0.0) if self.clinical else jnp.zeros_like(there)
         found = {
             "report": (of_image, of_words, pair),
@@ -165,12 +131,11 @@ class Trimodal(nn.Module):
         }
         if self.matched:
             match = cross_attention.Matcher(HEADS, self.dtype, name="match")
-            sides = {"image": (image, mask), "words": (words_, words_mask)}
-            pair = pair * batch["weight"]
+            sides = {"image": (image, mask), "words": (words, words_mask)}
             if keys is None:  # the network as a function of rows alone; nothing of a batch is compared
-                found["matching"] = (nn.softplus(-match(image, mask, words_, words_mask)), pair)
+                found["matching"] = (nn.softplus(-match(image, mask, words, words_mask)), pair)
             else:
-                own = (of_image, of_words)
+                own, pair = (of_image, of_words), pair * batch["weight"]
                 loss = cross_attention.matching(match, sides, own, batch["patient"], pair, scale, keys, "data")
                 found["matching"] = (loss, pair)
         return found
@@ -185,7 +150,7 @@ class Module(nn.Module):
     @nn.compact
     def __call__(self, batch: dict, fitted: dict, train: bool = False) -> dict:
         outputs = self.network(name=self.part)(batch, fitted, train)
-        return outputs | {"parts": {self.part: {"logits": outputs["logits"], "present": jnp.ones_like(batch["weight"])}}}
+        return outputs | {"parts": {self.part: {"logits": outputs["logits"], "present": 1 + zeros(batch)}}}
 
 
 def build(config, dtype) -> Trimodal | Module:
@@ -193,13 +158,13 @@ def build(config, dtype) -> Trimodal | Module:
 
     def tokens(name: str) -> Callable:
         encoder = encoders.of_config(config, dtype, encoders.encoder_of(config, name))
-        return functools.partial(Tokens, encoder, config.images[name].kind == "volume", config.model.hidden, dtype)
+        return functools.partial(modalities.Image, encoder, config.images[name].kind == "volume", config.model.hidden, dtype)
 
     merges = {"cross_attention": functools.partial(cross_attention.CrossAttention, HEADS, config.model.dropout[1], dtype)}
     network = functools.partial(
         Trimodal,
         images={name: tokens(name) for name in settings.image_names(config)},
-        reader=words.make(config, dtype) if "text" in sees else None,
+        reader=modalities.reader(config, dtype) if "text" in sees else None,
         clinical="clinical" in sees and bool(settings.clinical_names(config)),
         merge=merges.get(config.model.joined, cross_attention.Late),
         conditioned=config.model.conditioned and config.model.joined == "cross_attention",
