@@ -70,3 +70,8 @@ def signals_kept():
 @pytest.fixture(scope="session")
 def retina_file():
     return config_module("retina_simclr")
+
+
+@pytest.fixture(scope="session")
+def trimodal_file():
+    return config_module("trimodal_align")

@@ -4,9 +4,10 @@ import hashlib
 
 from etils import epath
 
+from jaxstroke import config as settings
 from jaxstroke import workdir as work
 from jaxstroke.errors import InputError, listed
-from jaxstroke.interop import torch_file, torch_resnet, torch_vit, torch_weights
+from jaxstroke.interop import torch_bert, torch_file, torch_resnet, torch_vit, torch_weights
 from jaxstroke.training.begin import Begin
 from jaxstroke.training.pretrained import Pretrained
 
@@ -25,6 +26,8 @@ def begin(config, workdir: epath.Path) -> Begin | Pretrained | None:
 
     A workdir that was begun goes on without the file: `Begin` then refuses only a run that has not begun.
     """
+    if config.text.init_from and settings.reads(config):
+        return of_reports(config, workdir)
     source = config.model.init_from
     if not source:
         return None
@@ -50,6 +53,29 @@ def begin(config, workdir: epath.Path) -> Begin | Pretrained | None:
     except (InputError, OSError) as error:
         raise InputError(f"config.model.init_from = {source}: {error}") from None
     return Begin(source, digest(path), **made)
+
+
+def of_reports(config, workdir: epath.Path) -> Begin:
+    """What the encoder of reports of every run begins from."""
+    source = config.text.init_from
+    path, written = work.absolute(source), work.read(workdir)
+    if not path.exists():
+        if written is None:
+            raise InputError(f"config.text.init_from = {source}: there is no such file")
+        return Begin(source, written["records"].get("init_from", ""), None, "bert", key="text.init_from")
+    try:
+        heads = torch_bert.read_config(path).get("heads")
+        variables, sizes, left = torch_bert.convert(torch_file.read(path), heads or config.text.heads)
+    except (InputError, OSError) as error:
+        raise InputError(f"config.text.init_from = {source}: {error}") from None
+    sizes = {"vocabulary_size" if name == "vocabulary" else name: size for name, size in sizes.items()}
+    other = [f"--config.text.{name}={size}" for name, size in sizes.items() if config.text[name] != size]
+    if other:
+        raise InputError(f"config.text.init_from = {source} is of a network of other sizes: set {' '.join(other)}")
+    remarks = (f"left out of config.text.init_from: {listed(left)}",) if left else ()
+    if heads is None:
+        remarks += (f"no config.json beside {source} says how many heads its attention has: config.text.heads = {config.text.heads}",)
+    return Begin(source, digest(path), {"batch_stats": {}} | variables, "bert", tuple(left), remarks, key="text.init_from")
 
 
 def digest(path: epath.Path) -> str:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from jaxstroke.models import layers
 
-SMALLEST = 1e-12
+SMALLEST = 1e-4  # squared length; a row whose units are all dropped is 0, and its gradient is this root's inverse times the others'
 LEAST = -1e9  # in place of the logit of a key that is not there
 
 
@@ -19,7 +19,7 @@ def masked_mean(x: jax.Array, mask: jax.Array) -> jax.Array:
 
 
 def unit(x: jax.Array) -> jax.Array:
-    """`b f` of length 1, float32; zeros stay zeros."""
+    """`... f` of length 1, float32; zeros stay zeros."""
     x = x.astype(jnp.float32)
     return x * jax.lax.rsqrt(jnp.maximum(jnp.square(x).sum(-1, keepdims=True), SMALLEST))
 

@@ -11,17 +11,19 @@ from jaxstroke.training import adapt, subtrees
 NAMED = 6  # tensors named in a message
 CURES = {  # by the subtree that is begun from a file, "" = the whole network
     "": "The tasks in config.loss must be those of the weights, with as many cut-offs; a clinical network must see as many columns",
+    "bert": "The sizes in config.text must be those of the weights",
     "encoder": "config.model.encoder must be that of the weights, config.model.norm = batch, and the image's channels theirs or 1",
 }
 
 
 @dataclass(frozen=True)
 class Begin:
-    """Variables that every run begins from. source: the file, as `config.model.init_from` names it. digest: its sha256.
+    """Variables that every run begins from. source: the file, as the config names it. digest: its sha256.
 
     variables: `{"params", "batch_stats"}` in numpy, float32; None where the file is gone, which does no harm once every run has begun.
     subtree: the name of the part of the network that they are of, wherever it lies and as often as it is there; the rest of a run is
     random by its own seed. "" = of the whole network. left_out: the file's tensors that nothing takes. remarks: for whoever trains.
+    key: of the config, that names the file.
     """
 
     source: str
@@ -30,6 +32,7 @@ class Begin:
     subtree: str = ""
     left_out: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
+    key: str = "model.init_from"
 
     def choose(self, todo, units, transductive: bool) -> "Begin":
         """The same for every run."""
@@ -49,7 +52,7 @@ class Begin:
     def ready(self, run=None) -> dict:
         """The variables, or InputError where the file is gone."""
         if self.variables is None:
-            raise InputError(f"config.model.init_from = {self.source} is gone, and a run has not begun: put the file back")
+            raise InputError(f"config.{self.key} = {self.source} is gone, and a run has not begun: put the file back")
         return self.variables
 
     def onto(self, like: dict) -> "Begin":
@@ -64,7 +67,7 @@ class Begin:
             return self
         places = subtrees.places(like["params"], self.subtree)
         if not places:
-            raise InputError(f"config.model.init_from = {self.source} is of an {self.subtree}, and the network has none")
+            raise InputError(f"config.{self.key} = {self.source} is of an {self.subtree}, and the network has none")
         found, remarks = {"params": {}, "batch_stats": {}}, list(self.remarks)
         for place in places:
             wanted = {kind: subtrees.at(like[kind], place) for kind in found}
@@ -85,7 +88,7 @@ class Begin:
         if wrong:
             more = f", and {len(wrong) - NAMED} more" * (len(wrong) > NAMED)
             raise InputError(
-                f"config.model.init_from = {self.source} does not fit the network: {'; '.join(sorted(wrong)[:NAMED])}{more}. "
+                f"config.{self.key} = {self.source} does not fit the network: {'; '.join(sorted(wrong)[:NAMED])}{more}. "
                 f"{CURES[self.subtree]}"
             )
 

@@ -17,7 +17,7 @@ from jaxstroke.errors import InputError
 from jaxstroke.evaluation import report
 from jaxstroke.feed import load
 from jaxstroke.preprocess import prepare, reports
-from jaxstroke.training import drift, judge, loop, runs, stages, summary
+from jaxstroke.training import drift, judge, loop, precomputed, runs, stages, summary, vocabulary
 from jaxstroke.training import engine as engines
 from jaxstroke.training.begin import Begin
 from jaxstroke.training.pretrained import FOLDER, Pretrained
@@ -75,12 +75,15 @@ def make_ready(
         if hosts.first():
             work.write(workdir, config, [str(device) for device in jax.devices()], hashes)
         begin = pretrain(begin, cohort, prepared, folds)
-    loaded = load.load(config, cohort, prepared)
+    loaded = precomputed.with_words(config, load.load(config, cohort, prepared), workdir, begin)
+    begin = None if config.text.precomputed else begin
     todo = [runs.with_fewer_labels(run, config, loaded.arrays) for run in runs.make_runs(config, folds, loaded.index)]
     begin = begin and begin.choose(todo, loaded.units, config.pretrain.transductive)
     follow_up = runs.followed(config, loaded.units)
     numbers = {run.id: runs.fitted(run, loaded.schema, loaded.arrays, config, follow_up, loaded) for run in todo}
     runs.warn_of_caps(numbers, follow_up)
+    if settings.reads(config):
+        vocabulary.warn_of_cut(config, loaded, vocabulary.of_run(config, loaded, todo[0]))
     engine = engines.build(config, loaded.arrays, numbers[todo[0].id], loaded.stored, begin)
     if hosts.first():
         summary.write(config, cohort, loaded, drift.inputs(config, loaded, prepared), workdir)

@@ -16,7 +16,7 @@ from jaxstroke.evaluation import calibration, predictions
 from jaxstroke.feed import load
 from jaxstroke.preprocess import clinical, prepare, reports
 from jaxstroke.training import engine as engines
-from jaxstroke.training import judge, runs, scores, vocabulary
+from jaxstroke.training import judge, precomputed, runs, scores, vocabulary
 
 logger = logging.getLogger("jaxstroke")
 
@@ -104,7 +104,7 @@ def new_patients(config, workdir: epath.Path, folder: epath.Path, kept: dict, la
         logger.warning("%d files could not be used, see %s", len(prepared.failures), folder / "prepare_report.csv")
     prepared = dataclasses.replace(prepared, left_out=())
     cohort, prepared = reports.attached(config, cohort, prepared, workdir, folder, work.records_root(config, workdir))
-    loaded = load.load(config, cohort, prepared)
+    loaded = precomputed.with_words(config, load.load(config, cohort, prepared), workdir)
     return New(kept, cohort, loaded, prepared, folder)
 
 

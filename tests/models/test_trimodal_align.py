@@ -1,0 +1,119 @@
+"""Paper 5's network: what is masked may hold anything, each modality counts where it is there, and words look at the image."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from trimodal_batch import LACKING, batch_of, masks_of, small, with_noise
+
+from jaxstroke import models
+
+
+def made(config):
+    module, (batch, fitted) = models.build(config), batch_of(config)
+    return module, module.init(jax.random.key(0), batch, fitted, train=False), batch, fitted
+
+
+def moved(variables):
+    """Weights that begin at 0 moved, so that nothing is equal because a factor is 0."""
+    keys = iter(jax.random.split(jax.random.key(9), len(jax.tree.leaves(variables))))
+    return jax.tree.map(lambda x: x + 0.05 * jax.random.normal(next(keys), x.shape), variables)
+
+
+@pytest.mark.parametrize("joined", ["cross_attention", "concat"])
+def test_what_is_masked_may_hold_anything(trimodal_file, joined):
+    module, variables, batch, fitted = made(small(trimodal_file, model__joined=joined, align__words=0.0))
+    variables, noisy = moved(variables), with_noise(batch)
+    assert not np.array_equal(batch["images/flair"], noisy["images/flair"]) and not np.array_equal(batch["tokens"], noisy["tokens"])
+    plain, noise = (module.apply(variables, one, fitted) for one in (batch, noisy))
+    for name in ("patient", "attention/flair"):
+        np.testing.assert_allclose(plain["features"][name], noise["features"][name], atol=1e-6)
+    np.testing.assert_allclose(plain["logits"]["poor"], noise["logits"]["poor"], atol=1e-6)
+    assert np.ptp(plain["logits"]["poor"]) > 1e-3
+    for name in ("report", "words"):
+        pair = np.asarray(plain["aligned"][name][-1]) > 0
+        for a, b in zip(plain["aligned"][name], noise["aligned"][name], strict=True):
+            np.testing.assert_allclose(np.asarray(a)[pair], np.asarray(b)[pair], atol=1e-6)
+
+
+@pytest.mark.parametrize("modality", ["image", "text", "clinical"])
+def test_a_modality_counts_in_rows_that_have_it(trimodal_file, modality):
+    module, variables, batch, fitted = made(small(trimodal_file))
+    content = {"image": "images/flair", "text": "tokens", "clinical": "clinical"}[modality]
+    changed = jnp.flip(batch[content], -1 if modality == "text" else 1)
+    changed = jnp.where(batch["tokens_mask"] > 0, jnp.roll(batch["tokens"], 7, 0), batch["tokens"]) if modality == "text" else changed
+    one, other = (module.apply(moved(variables), batch | new, fitted)["logits"]["poor"] for new in ({}, {content: changed}))
+    differs = np.abs(one - other)[:, 0] > 1e-6
+    lacking = np.isin(np.arange(len(differs)), LACKING[modality])
+    assert not differs[lacking].any() and differs[~lacking].all()
+
+
+@pytest.mark.parametrize("modality", ["image", "text", "clinical"])
+def test_a_network_of_one_modality_reads_it_alone(trimodal_file, modality):
+    config = small(trimodal_file, model__modalities=(modality,), align__report=0.0, align__words=0.0)
+    module, variables, batch, fitted = made(config)
+    own = ("images", "tokens", "clinical")[("image", "text", "clinical").index(modality)]
+    needed = {name: x for name, x in batch.items() if name.startswith((own, "clinical_mask", "row", "weight", "patient"))}
+    if modality != "clinical":
+        needed["clinical_mask"] = jnp.zeros_like(batch["clinical_mask"])
+    np.testing.assert_array_equal(
+        module.apply(variables, needed, fitted)["logits"]["poor"], module.apply(variables, batch, fitted)["logits"]["poor"]
+    )
+
+
+def test_a_word_looks_at_voxels_that_are_there(trimodal_file):
+    """Its shares add up to 1 over all images of a row that has one, and to 0 without; an image alone takes all of it."""
+    module, variables, batch, fitted = made(small(trimodal_file))
+    batch = batch | {"images_mask/lesion": batch["images_mask/lesion"].at[4].set(0)}
+    found = module.apply(moved(variables), batch, fitted)["features"]
+    shares = {name: np.asarray(found[f"attention/{name}"].sum((2, 3, 4))) for name in ("flair", "lesion")}
+    total = sum(shares.values())
+    lacking = np.isin(np.arange(len(total)), LACKING["image"])
+    np.testing.assert_allclose(total[~lacking], 1, atol=1e-5)
+    np.testing.assert_array_equal(total[lacking], 0)
+    np.testing.assert_allclose(shares["flair"][4], 1, atol=1e-5)
+
+
+def test_the_condition_is_of_rows_with_an_image(trimodal_file):
+    """Without an image words are those of an unconditioned network, with one they are not."""
+    (module, variables, batch, fitted), (plain, *_) = made(small(trimodal_file)), made(small(trimodal_file, model__conditioned=False))
+    variables = moved(variables)
+    condition = {"condition": {"norm": variables["params"]["condition"]["norm"]}}
+    without = {"params": variables["params"] | condition, "batch_stats": variables["batch_stats"]}
+    one, other = (net.apply(held, batch, fitted)["logits"]["poor"][:, 0] for net, held in ((module, variables), (plain, without)))
+    same = np.abs(one - other) < 1e-6
+    lacking = np.isin(np.arange(len(same)), LACKING["image"]) | np.isin(np.arange(len(same)), LACKING["text"])
+    np.testing.assert_array_equal(same, lacking)
+
+
+def test_pictures_and_volumes_side_by_side(trimodal_file):
+    """A sequence of pictures is seen picture by picture: one that is not there is nowhere looked at."""
+    config = small(trimodal_file)
+    with config.unlocked():
+        config.images.flair.kind = "sequence"
+    module, (batch, fitted) = models.build(config), batch_of(config)
+    batch["images_mask/flair"] = batch["images_mask/flair"].at[0, 3].set(0)
+    variables = module.init(jax.random.key(0), batch, fitted, train=False)
+    assert variables["params"]["flair"]["encoder"].keys() != variables["params"]["lesion"]["encoder"].keys()
+    looked = module.apply(variables, batch, fitted)["features"]["attention/flair"]
+    assert looked.shape == (16, config.text.length, 8, 4, 4)
+    assert np.asarray(looked[0, :, 3]).max() == 0 and np.asarray(looked[0, :, 2]).min() > 0
+
+
+def test_tokens_of_the_run_are_those_of_the_batch(trimodal_file):
+    """By row of the cohort, padding (-1) without any."""
+    module, variables, batch, fitted = made(small(trimodal_file))
+    order = np.random.default_rng(0).permutation(16)
+    held = {name: jnp.zeros_like(batch[name]).at[order].set(batch[name]) for name in ("tokens", "tokens_mask")}
+    rows = jnp.asarray(order, jnp.int32).at[7].set(-1)
+    other = {name: x for name, x in batch.items() if not name.startswith("tokens")} | {"row": rows}
+    mine = batch | {"tokens_mask": batch["tokens_mask"].at[7].set(0)}
+    one, another = (module.apply(variables, b, f)["logits"]["poor"] for b, f in ((mine, fitted), (other, fitted | held)))
+    np.testing.assert_allclose(one, another, atol=1e-6)
+
+
+def test_masks_have_names(trimodal_file):
+    batch, _ = batch_of(small(trimodal_file))
+    assert {name: masks_of(batch, name) for name in LACKING} == {
+        "image": ["images_mask/flair", "images_mask/lesion"], "text": ["tokens_mask"], "clinical": ["clinical_mask"],
+    }  # fmt: skip
