@@ -1,5 +1,7 @@
 """A small cohort of real NIfTI files for the preprocessing tests, and the settings of an image."""
 
+import pathlib
+import sys
 import types
 
 import nibabel
@@ -8,6 +10,8 @@ import pytest
 from ml_collections import ConfigDict
 
 from jaxstroke.cohort.table import Cohort, Unit
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))  # what tests of lesions share is imported by its own name
 
 AFFINE = np.array([[-3.0, 0, 0, 45], [0, 3, 0, -45], [0, 0, 6, -30], [0, 0, 0, 1.0]])
 
