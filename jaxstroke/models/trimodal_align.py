@@ -88,8 +88,8 @@ class Trimodal(nn.Module):
         known = batch["clinical_mask"].max(-1, initial=0.0)
         x = clinical.clinical_input(batch, fitted)
         x = clinical.ClinicalEncoder(self.width // 2, (self.dropout, self.dropout), self.dtype, name="records")(x, keys)
-        x = nn.Dense(self.width, dtype=self.dtype, name="records_project")(x)
-        return cross_attention.norm(self.dtype, "records_norm")(x) * known[:, None].astype(self.dtype), known
+        # Not normed: of a row whose units are all dropped a norm's gradient would be a thousand times the others'.
+        return nn.Dense(self.width, dtype=self.dtype, name="records_project")(x) * known[:, None].astype(self.dtype), known
 
     def kept(self, name: str, keys, present: jax.Array) -> jax.Array:
         """`b`: 0 of rows that are trained without this modality, times 1 as dropout of modalities rescales nothing."""

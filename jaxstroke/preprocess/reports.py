@@ -20,7 +20,7 @@ from jaxstroke.cohort.readers import read_image
 from jaxstroke.errors import InputError, listed
 from jaxstroke.preprocess import records, shards, wordpiece
 from jaxstroke.preprocess.load import Prepared, Reports, load_arrays
-from jaxstroke.preprocess.report import atlas, findings, key_slices, llm, template
+from jaxstroke.preprocess.report import atlas, findings, template
 from jaxstroke.preprocess.report.findings import Findings, Seen
 
 logger = logging.getLogger("jaxstroke")
@@ -78,6 +78,8 @@ def by_template(config, prepared, units, found: dict[str, Findings | None], fold
 
 def by_model(config, prepared, units, found: dict[str, Findings | None], folder, records_root) -> dict[str, dict]:
     """Lines of reports by a language model, the earlier ones of this folder first."""
+    from jaxstroke.preprocess.report import llm  # what opens a connection is not imported where nothing asks for it
+
     seen = {unit.unit: Seen(found[unit.unit], slices_of(config, prepared, unit)) for unit in units}
     failure = f"image '{config.text.mask or config.text.llm.image}' is missing: there is nothing to describe"
     blank = [unit for unit, one in seen.items() if one.findings is None and not one.slices]
@@ -125,6 +127,8 @@ def earlier(folder) -> dict[str, dict]:
 
 def slices_of(config, prepared: Prepared, unit) -> tuple[bytes, ...]:
     """Key slices of a unit as PNG files, () where none are sent or it has no such image."""
+    from jaxstroke.preprocess.report import key_slices
+
     name = config.text.llm.image
     if not name or not unit.paths[name]:
         return ()
