@@ -48,6 +48,7 @@ def get_config(variant: str = "own") -> ConfigDict:
     config.model.dropout = (0.0, 0.3)
     config.optimizer.weight_decay, config.optimizer.schedule, config.optimizer.warmup = 1e-2, "cosine", 0.05
     config.train.batch_size, config.train.epochs, config.train.patience = 16, 100, 20
+    config.train.augment.flip = 0.0  # reports name sides
     config.text.source, config.text.mask = "template", "lesion"
     VARIANTS[variant](config)
     if not config.variants:

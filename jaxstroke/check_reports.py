@@ -102,6 +102,8 @@ def check_merge(config):
 def check_encoder(config):
     """The text encoder's sizes, and what weights from a file need."""
     text = config.text
+    if config.train.augment.flip > 0:
+        raise InputError("config.train.augment.flip mirrors images, and reports name sides: set it to 0")
     if text.width % text.heads:
         raise InputError(f"config.text.width = {text.width} must be a multiple of config.text.heads = {text.heads}")
     if text.length > text.positions:

@@ -51,7 +51,8 @@ def of_batch(batch: dict, fitted: dict) -> tuple[jax.Array, jax.Array]:
     if "tokens" in batch:
         return batch["tokens"], batch["tokens_mask"]
     row = jnp.maximum(batch["row"], 0)
-    return fitted["tokens"][row], fitted["tokens_mask"][row] * (batch["row"] >= 0)[:, None]
+    tokens, mask = (jnp.asarray(fitted[name])[row] for name in ("tokens", "tokens_mask"))
+    return tokens, mask * (batch["row"] >= 0)[:, None]
 
 
 class Reader(nn.Module):

@@ -5,6 +5,7 @@ model lies in `reports.jsonl` of the workdir, a line a unit, and is not asked fo
 so that new patients are read by the same.
 """
 
+import contextlib
 import dataclasses
 import functools
 import json
@@ -17,10 +18,10 @@ from jaxstroke import config as settings
 from jaxstroke import terminal
 from jaxstroke.cohort.files import ReadError
 from jaxstroke.cohort.readers import read_image
-from jaxstroke.errors import InputError, listed
+from jaxstroke.errors import InputError
 from jaxstroke.preprocess import records, shards, wordpiece
 from jaxstroke.preprocess.load import Prepared, Reports, load_arrays
-from jaxstroke.preprocess.report import atlas, findings, template
+from jaxstroke.preprocess.report import answers, atlas, findings, key_slices, llm, template
 from jaxstroke.preprocess.report.findings import Findings, Seen
 
 logger = logging.getLogger("jaxstroke")
@@ -78,25 +79,17 @@ def by_template(config, prepared, units, found: dict[str, Findings | None], fold
 
 def by_model(config, prepared, units, found: dict[str, Findings | None], folder, records_root) -> dict[str, dict]:
     """Lines of reports by a language model, the earlier ones of this folder first."""
-    from jaxstroke.preprocess.report import llm  # what opens a connection is not imported where nothing asks for it
-
+    told, before = config.text.llm, earlier(folder)
+    asked = answers.Asked(told.model, llm.prompt(told.prompt), float(told.temperature))
     seen = {unit.unit: Seen(found[unit.unit], slices_of(config, prepared, unit)) for unit in units}
-    failure = f"image '{config.text.mask or config.text.llm.image}' is missing: there is nothing to describe"
-    blank = [unit for unit, one in seen.items() if one.findings is None and not one.slices]
-    before = earlier(folder)
-    keys = {unit: llm.key(one, config.text.llm) for unit, one in seen.items()}
-    lines = {unit: line("", failure, {"generator": "llm"}) for unit in blank}
-    lines |= {unit: before[unit] for unit in seen if before.get(unit, {}).get("key") == keys[unit] and before[unit]["text"]}
+    keys = {unit: answers.name(one, asked) for unit, one in seen.items()}
+    lines = {unit: before[unit] for unit in seen if before.get(unit, {}).get("key") == keys[unit] and before[unit]["text"]}
     todo = {unit: one for unit, one in seen.items() if unit not in lines}
-    cache = epath.Path(config.text.llm.cache or epath.Path(records_root).parent / "report_cache").expanduser()
     if todo:
-        progress = terminal.progress("reports", len(todo), "report")
-        answers = llm.written(todo, config.text.llm, cache, progress.advance)
-        progress.close()
-        lines |= {unit: line(one.text, one.failure, one.provenance) | {"key": keys[unit]} for unit, one in answers.items()}
-        failed = [unit for unit, one in answers.items() if not one.text]
-        if failed:
-            logger.warning("%d of %d reports could not be made (%s): see %s", len(failed), len(todo), listed(failed), FILE)
+        cache = epath.Path(told.cache or epath.Path(records_root).parent / "report_cache").expanduser()
+        with contextlib.closing(terminal.progress("reports", len(todo), "report")) as progress:
+            made = llm.written(todo, told, cache, progress.advance)
+        lines |= {unit: line(one.text, one.failure, one.provenance) | {"key": keys[unit]} for unit, one in made.items()}
     return {unit.unit: lines[unit.unit] for unit in units}
 
 
@@ -127,8 +120,6 @@ def earlier(folder) -> dict[str, dict]:
 
 def slices_of(config, prepared: Prepared, unit) -> tuple[bytes, ...]:
     """Key slices of a unit as PNG files, () where none are sent or it has no such image."""
-    from jaxstroke.preprocess.report import key_slices
-
     name = config.text.llm.image
     if not name or not unit.paths[name]:
         return ()
@@ -140,7 +131,8 @@ def slices_of(config, prepared: Prepared, unit) -> tuple[bytes, ...]:
     if config.text.mask and config.text.mask in prepared.folders:
         marks, marked, *_ = load_arrays(prepared, config.text.mask, [unit])
         mask = marks[0, ..., 0] if marked.any() and marks.shape[1:4] == array.shape[1:4] else None
-    return key_slices.pngs(values[there[0] > 0], None if mask is None else mask[there[0] > 0], config.text.llm.slices)
+    mirrored = config.images[name].sampling != "picture"  # a radiologist's view; pictures are as they look
+    return key_slices.pngs(values[there[0] > 0], None if mask is None else mask[there[0] > 0], config.text.llm.slices, mirrored)
 
 
 def read_masks(config, prepared: Prepared, units, workdir, records_root) -> tuple[dict[str, Findings | None], dict[int, str]]:

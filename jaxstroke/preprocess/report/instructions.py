@@ -1,11 +1,10 @@
 """What a language model is asked: the instructions, and what it sees of a patient, as the messages of a chat."""
 
 import base64
-import dataclasses
 import hashlib
 import json
 
-from jaxstroke.preprocess.report.findings import Findings, Seen
+from jaxstroke.preprocess.report.findings import Findings, Seen, to_json
 from jaxstroke.preprocess.report.sections import SECTIONS
 
 INSTRUCTIONS = """\
@@ -50,7 +49,7 @@ def digest(text: str) -> str:
 
 def as_json(findings: Findings | None) -> str:
     """The findings as a model reads them; `null` without."""
-    return json.dumps(findings and dataclasses.asdict(findings), ensure_ascii=False, default=float)
+    return json.dumps(findings and to_json(findings), ensure_ascii=False)
 
 
 def messages(prompt: str, seen: Seen) -> list[dict]:
