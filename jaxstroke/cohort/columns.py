@@ -16,9 +16,9 @@ class Layout:
 
     unread    images and clinical columns that the network does not see and the table does not have: missing in every unit
     labelled  False: an outcome that cannot be read is missing, and stops nobody
+    text_files whether a cell of `text` may be the path of a report
     subgroups columns by which the report scores patients apart; none in a table to be predicted
     codes     column of diagnosis codes -> chapters | blocks
-    text_files  a cell of `text` may be the path of a report
     cut       those among them that are cut as numbers without being clinical columns
     outside   counts the values that are out of range, while the rows are parsed
     """

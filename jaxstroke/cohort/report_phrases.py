@@ -15,7 +15,7 @@ SIZES = {
 }
 LARGEST = ("very large", "huge")
 ROUND = (1, 2, 3, 5, 8, 10, 15, 20, 30, 40, 50, 60, 80, 100, 120, 150)  # ml that readers estimate
-# Grade of white-matter disease: how reports say it. No word for one grade stands alone for another.
+# Grade of white-matter disease: how reports say it; each phrase is of one grade.
 GRADES = {
     0: ("unremarkable white matter", "normal white matter", "white matter without abnormality"),
     1: ("mild mottling of the white matter", "few faint foci in the white matter", "slight leukoaraiosis", "mild leukoaraiosis"),

@@ -134,7 +134,7 @@ def mottling(workdir, cell):
 def test_the_texture_rises_with_the_grade_and_words_tell_it(workdir, frame):
     seen = frame[frame["flair"] != ""]
     measured = np.array([mottling(workdir, cell) for cell in seen["flair"]])
-    assert np.corrcoef(measured, seen["white_matter"])[0, 1] > 0.75
+    assert np.corrcoef(measured, seen["white_matter"])[0, 1] > 0.85
     means = [measured[seen["white_matter"] == grade].mean() for grade in range(4)]
     assert means == sorted(means)
 
