@@ -30,8 +30,8 @@ def base() -> ConfigDict:
     config = ConfigDict()
     config.cohort = ConfigDict(
         {
-            # who writes the table: table (you) | synthetic | synthetic_ich | synthetic_ct_jpg | synthetic_retina | soop | ist | csic_ich
-            # | medmnist3d
+            # who writes the table: table (you) | synthetic | synthetic_ich | synthetic_ct_jpg | synthetic_retina
+            # | synthetic_reports | soop | ist | csic_ich | medmnist3d
             "recipe": "table",
             "root": "",  # folder of a public cohort, as published
             "table": "",  # CSV: one row a (patient, study)
@@ -63,7 +63,7 @@ def base() -> ConfigDict:
                 "seed": 0,
                 "shape": (12, 64, 64),  # voxels z, y, x
                 "spacing": (10.0, 3.2, 3.2),  # mm
-                "missing_share": 0.2,  # of patients without one of their modules (of synthetic alone: the others have one)
+                "missing_share": 0.2,  # of patients without one of their modules (of synthetic and synthetic_reports)
             },
         }
     )

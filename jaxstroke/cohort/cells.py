@@ -8,7 +8,7 @@ import re
 from etils import epath
 
 from jaxstroke import outcomes
-from jaxstroke.cohort import follow_up, icd10, labels, npz
+from jaxstroke.cohort import follow_up, icd10, labels, npz, report_cells
 from jaxstroke.cohort.columns import Layout
 from jaxstroke.cohort.files import JOINED, PICTURES, SLICES, VOLUMES, entries, is_folder
 from jaxstroke.errors import InputError
@@ -51,7 +51,6 @@ def _parse_row(layout: Layout, row: dict[str, str], kinds: dict[str, type | None
         clinical[name] = None if row[name] in layout.missing else row[name]
     clinical |= {name: _coded(layout, row, name, kind) for name, kind in layout.codes.items()}
     group = row[layout.group] if layout.group else ""
-    text = row[layout.text] if layout.text else ""
     told = {task: _followed(layout, row, task, kind) for task, kind in kinds.items()}
     known = {task: _label(layout, row, *outcome) for task, outcome in layout.outcomes.items() if task not in told}
     return {
@@ -62,12 +61,21 @@ def _parse_row(layout: Layout, row: dict[str, str], kinds: dict[str, type | None
         "clinical": clinical,
         "labels": dict.fromkeys(layout.tasks) | known | {task: one.label for task, one in told.items()},
         "columns": {name: _ranged(layout, row, name) for name in layout.columns},
-        "text": "" if text in layout.missing else text,
+        "text": _report(layout, row),
         "split": row[layout.split] if layout.split else "",
         "subgroups": {name: clinical[name] if name in clinical else _told(layout, row, name) for name in layout.subgroups},
         "follow_up": {task: one.followed for task, one in told.items() if one.followed},
         "unlabelled": {task: one.why for task, one in told.items() if one.why},
     }  # fmt: skip
+
+
+def _report(layout: Layout, row: dict[str, str]) -> str:
+    """The report of a row, of its file where the cell names one; "" where missing."""
+    cell = row[layout.text] if layout.text else ""
+    if cell in layout.missing or not layout.text_files:
+        return "" if cell in layout.missing else cell
+    base = str(epath.Path(layout.source).parent)
+    return report_cells.read(cell, base, f"table {layout.source}: patient '{row[layout.id]}', column '{layout.text}'")
 
 
 def _told(layout: Layout, row: dict[str, str], column: str) -> float | str | None:

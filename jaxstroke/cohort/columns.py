@@ -16,6 +16,7 @@ class Layout:
 
     unread    images and clinical columns that the network does not see and the table does not have: missing in every unit
     labelled  False: an outcome that cannot be read is missing, and stops nobody
+    text_files whether a cell of `text` may be the path of a report
     subgroups columns by which the report scores patients apart; none in a table to be predicted
     codes     column of diagnosis codes -> chapters | blocks
     cut       those among them that are cut as numbers without being clinical columns
@@ -27,6 +28,7 @@ class Layout:
     study: str
     group: str
     text: str
+    text_files: bool
     split: str
     paths: dict[str, str]
     numeric: tuple[str, ...]
@@ -75,7 +77,7 @@ def layout(config, known, source: str, labelled: bool, decimal_comma: bool) -> L
     apart = subgroup_columns(config, known, source) if labelled else ()
     return Layout(
         source, cohort.id, cohort.study, cohort.group if cohort.group in known else "", cohort.text,
-        config.split.column if config.split.column in known else "", images, numeric, categorical, codes,
+        config.text.source == "given", config.split.column if config.split.column in known else "", images, numeric, categorical, codes,
         tuple(outcomes), {task: outcome for task, outcome in outcomes.items() if set(labels.columns_of(outcome)) <= set(known)},
         tuple(name for name in dict.fromkeys((*scored, *without)) if name in known), frozenset({"", *cohort.missing}),
         {name: tuple(limits) for name, limits in cohort.ranges.items()}, decimal_comma,

@@ -89,18 +89,24 @@ def radius_of(place, axes) -> np.ndarray:
     return np.sqrt(sum((p / a) ** 2 for p, a in zip(place, axes, strict=True)))
 
 
-def draw(module: str, place, axes, lesion: Lesion, rng, hours: float, rim: float) -> np.ndarray:
+def ventricles(place, axes) -> np.ndarray:
+    """Share of a voxel that is ventricle, (x, y, z)."""
+    x, y, z = place
+    return soft(1 - radius_of((np.abs(x) - 0.16 * axes[0], y, z - 0.08 * axes[2]), axes * (0.1, 0.32, 0.2)), 0.15)
+
+
+def draw(module: str, place, axes, lesion: Lesion, rng, hours: float, rim: float, texture=0.0) -> np.ndarray:
     """A module's voxels (x, y, z) float32.
 
-    hours since onset (FLAIR); rim: width of the hypoperfused tissue around the lesion relative to its edge (Tmax).
+    hours since onset (FLAIR); rim: width of the hypoperfused tissue around the lesion relative to its edge (Tmax); texture: (x, y, z), in
+    the module's unit, of the tissue outside the lesion.
     """
     white, grey, fluid, core = VALUES[module]
     x, y, z = place
     radius = radius_of(place, axes)
     folds = 0.04 * np.sin(9 * np.arctan2(y / axes[1], x / axes[0])) + 0.03 * np.sin(z / 6)
     tissue = white + (grey - white) * soft(radius - 0.84 - folds, 0.03)
-    sides = radius_of((np.abs(x) - 0.16 * axes[0], y, z - 0.08 * axes[2]), axes * (0.1, 0.32, 0.2))
-    tissue = tissue + (fluid - tissue) * soft(1 - sides, 0.15)
+    tissue = tissue + (fluid - tissue) * ventricles(place, axes) + texture
     distance = level(lesion, place)
     inside = soft(lesion.edge - distance, 0.5)
     if module == "tmax":

@@ -1,6 +1,6 @@
 """Who writes the cohort table: `config.cohort.recipe`. Each recipe maps (config, workdir) to the path of a table."""
 
-from jaxstroke.cohort import synthetic, synthetic_ct_jpg, synthetic_ich, synthetic_retina
+from jaxstroke.cohort import synthetic, synthetic_ct_jpg, synthetic_ich, synthetic_reports, synthetic_retina
 from jaxstroke.cohort.public import csic_ich, ist, medmnist3d, soop
 from jaxstroke.errors import InputError, nearest
 
@@ -14,7 +14,7 @@ def own_table(config, workdir):
 
 RECIPES = {
     "table": own_table, "synthetic": synthetic.make, "synthetic_ich": synthetic_ich.make,
-    "synthetic_ct_jpg": synthetic_ct_jpg.make, "synthetic_retina": synthetic_retina.make,
+    "synthetic_ct_jpg": synthetic_ct_jpg.make, "synthetic_retina": synthetic_retina.make, "synthetic_reports": synthetic_reports.make,
     "soop": soop.make, "ist": ist.make, "csic_ich": csic_ich.make, "medmnist3d": medmnist3d.make,
 }  # fmt: skip
 

@@ -129,11 +129,15 @@ def _save(folder: str, name: str, number: int, array: np.ndarray, affine: np.nda
 
 def write_image(folder: str, file: str, array: np.ndarray, affine: np.ndarray) -> str:
     """A compressed NIfTI file, path from the folder `synthetic`. Returns its path from the table's folder."""
+    (epath.Path(folder) / file).write_bytes(image_bytes(array, affine))
+    return f"synthetic/{file}"
+
+
+def image_bytes(array: np.ndarray, affine: np.ndarray) -> bytes:
+    """A compressed NIfTI file; by hand: level 1, and no time of writing, so that the same settings give the same bytes."""
     image = nibabel.Nifti1Image(array, affine)
     image.header.set_xyzt_units("mm")
-    # compressed by hand: level 1, and no time of writing, so that the same settings give the same bytes
-    (epath.Path(folder) / file).write_bytes(gzip.compress(image.to_bytes(), compresslevel=1, mtime=0))
-    return f"synthetic/{file}"
+    return gzip.compress(image.to_bytes(), compresslevel=1, mtime=0)
 
 
 def outcomes(frame: pd.DataFrame, seed: int) -> pd.DataFrame:

@@ -35,7 +35,7 @@ class Unit:
     clinical  column -> number, level of a categorical one, or groups of diagnosis codes; None where missing or outside `cohort.ranges`
     labels    task -> 0 or 1, the ordinal level, or the place of the class; None where the outcome is missing
     columns   numbers of `evaluate.comparators.columns`, `evaluate.attainable` and `<attainable>_without_*`; None where missing
-    text      report
+    text      report: the cell, or with `text.source` given the .txt file that it names
     split     cell of `split.column` verbatim, "" where not set
     subgroups columns of `evaluate.subgroups` and the centre: number, level or cell; None where missing
     follow_up task with a horizon -> (days from the start, whether the event ended them); no entry where not at risk or not known
@@ -63,7 +63,7 @@ class Cohort:
 
     flow    (what, rows): rows in the table, those left out (negative) with the reason, rows used
     source  path of the table
-    digest  sha256 of ids, paths as written, clinical values, labels and follow-up: the same wherever the folder lies
+    digest  sha256 of ids, paths as written, clinical values, labels, reports and follow-up: the same wherever the folder lies
     notes   (what, rows of the table) of values taken as missing because they are outside `cohort.ranges`, and of labels that are missing
             because of when something happened; of classes that nobody has
     unlabelled  units without outcome, of whom a network that can be pre-trained sees the images alone; in none of the above
