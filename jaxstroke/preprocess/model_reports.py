@@ -47,7 +47,7 @@ def of_rest(config, prepared, units, found, places: lines.Places, before: dict[s
         new = llm.written(todo, told, cache, progress.advance)
     ended = [one.failure for one in new.values() if one.ended]
     if ended and places.own:
-        raise InputError(f"{len(ended)} of {len(units)} reports are {ended[0]}")
+        raise InputError(f"{len(ended)} of {len(units)} reports are {ended[-1]}")  # the first may tell its own reason, the last that of all
     return made | {unit: lines.line(one.text, one.failure, one.provenance) | {"key": keys[unit]} for unit, one in new.items()}
 
 
