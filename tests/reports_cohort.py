@@ -34,7 +34,7 @@ def name_of(number: int) -> str:
 
 
 def write(folder: pathlib.Path) -> pathlib.Path:
-    """The cohort in a folder; the path of its table. Outcome follows the lesion's size; no two lesions are alike."""
+    """The cohort in a folder; the path of its table. Outcome follows the lesion's size."""
     folder.mkdir(parents=True, exist_ok=True)
     write_atlas(folder)
     rng, rows = np.random.default_rng(0), []
