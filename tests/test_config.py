@@ -5,7 +5,7 @@ from ml_collections import ConfigDict
 
 from jaxstroke import check, check_network, config_json, limits, models
 from jaxstroke import workdir as work
-from jaxstroke.config import COLUMNS_ALONE
+from jaxstroke.config import ALIGNED, COLUMNS_ALONE
 from jaxstroke.errors import InputError
 from jaxstroke.models import encoders, standardise
 from jaxstroke.models.encoders import vit
@@ -188,4 +188,4 @@ def test_the_names_that_are_checked_are_those_that_are_built():
     assert set(limits.IMAGE_CHOICES["normalise"]) == set(normalise.NORMALISE)
     assert set(check.CHOICES["model.pool"]) == set(vit.POOLS)
     assert {encoders.ENCODERS[name].build for name in check_network.TRANSFORMERS} == {encoders.vit_s, encoders.vit_b, encoders.vit_l}
-    assert {*check_network.OWN_ENCODER, *check_network.ENCODED} == set(models.MODELS)
+    assert {*check_network.OWN_ENCODER, *check_network.ENCODED, ALIGNED} == set(models.MODELS)
