@@ -157,11 +157,29 @@ def test_the_workdir_is_enough(request, kind, table, tmp_path):
 def test_an_encoder_that_is_gone_or_damaged_is_told(computed, tmp_path, capsys, table):
     workdir = tmp_path / "run"
     shutil.copytree(computed, workdir)
-    more = f"--config.cohort.records={table.parent / 'records'}"
-    (workdir / precomputed.FILE).write_bytes(b"PK half")
-    assert "text_encoder.npz is damaged" in tiny.refused(capsys, tiny.again(workdir, "evaluate", more))
-    (workdir / precomputed.FILE).unlink()
+    more, path = f"--config.cohort.records={table.parent / 'records'}", workdir / precomputed.FILE
+    content = path.read_bytes()
+    middle = len(content) // 2
+    flipped = content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+    for damaged in (b"", b"PK half", content[:middle], flipped):
+        path.write_bytes(damaged)
+        assert "text_encoder.npz is damaged" in tiny.refused(capsys, tiny.again(workdir, "evaluate", more))
+    path.unlink()
     assert "text_encoder.npz is gone" in tiny.refused(capsys, tiny.again(workdir, "evaluate", more))
+
+
+@pytest.mark.parametrize("mode", ["evaluate", "predict"])
+def test_another_vocabulary_in_the_workdir_is_refused(computed, tmp_path, capsys, table, mode):
+    workdir = tmp_path / "run"
+    shutil.copytree(computed, workdir)
+    path = workdir / "vocabulary.json"
+    new_table = tiny.changed(table, tmp_path / "new.csv", lambda frame: frame.drop(columns="mrs").head(2))
+    more = (f"--cohort={new_table}", f"--output={tmp_path / 'out.csv'}") if mode == "predict" else ()
+    content = path.read_bytes()
+    for damaged in (content.replace(b'"left"', b'"lept"'), content[:100], b"\xff" + content):
+        path.write_bytes(damaged)
+        said = tiny.refused(capsys, tiny.again(workdir, mode, f"--config.cohort.records={table.parent / 'records'}", *more))
+        assert f"{path} is not what {workdir} was begun with" in said
 
 
 def test_other_sizes_are_named_by_their_flags(table, tmp_path, capsys):

@@ -100,6 +100,20 @@ def test_a_trained_workdir_needs_no_server(trained):
     assert ((workdir / "predictions.csv").read_bytes(), (workdir / "reports.jsonl").read_bytes()) == before
 
 
+def test_reports_that_were_edited_are_refused_and_lost_ones_are_taken_from_the_answers(trained, table, tmp_path, capsys):
+    workdir, more = tmp_path / "run", f"--config.cohort.records={table.parent / 'records'}"
+    shutil.copytree(trained[0], workdir)
+    path, before = workdir / "reports.jsonl", (workdir / "reports.jsonl").read_bytes()
+    path.write_bytes(before.replace(b"Left hemisphere.", b"Right hemisphere.", 1))
+    assert f"{path}, or what it is made from, holds other data" in tiny.refused(capsys, tiny.again(workdir, "evaluate", more))
+    for lost in (before[: len(before) // 2], b"\xff\xfe" + before, b"[]\n{}\n3\n"):
+        path.write_bytes(lost)
+        assert tiny.again(workdir, "evaluate", more) == 0
+        assert {unit: line["text"] for unit, line in tiny.lines(workdir).items()} == {
+            unit: line["text"] for unit, line in tiny.lines(trained[0]).items()
+        }
+
+
 def test_another_workdir_takes_the_answers_that_are_there(trained, table, tmp_path):
     workdir, _ = trained
     with running() as server:

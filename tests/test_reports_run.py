@@ -161,6 +161,36 @@ def test_the_atlas_of_the_workdir_is_what_new_patients_are_told_by(by_template, 
     assert all("left front" in line["text"] or "territory 5" in line["text"] for line in tiny.lines(folder).values() if line["text"])
 
 
+@pytest.mark.parametrize("mode", ["evaluate", "predict"])
+def test_another_atlas_in_the_workdir_is_refused(by_template, table, tmp_path, capsys, mode):
+    """Whole or half: what networks were trained by is kept there, and nothing else is taken for it."""
+    path, before = by_template / "atlas.nii.gz", (by_template / "atlas.nii.gz").read_bytes()
+    new_table = tiny.changed(table, tmp_path / "new.csv", lambda frame: frame.head(3).drop(columns="mrs"))
+    more = (f"--cohort={new_table}", f"--output={tmp_path / 'out.csv'}") if mode == "predict" else ()
+    try:
+        tiny.save(path, np.full(tiny.SHAPE, 7, np.uint8))
+        (by_template / "atlas.txt").rename(by_template / "names")
+        assert f"{path} is not what {by_template} was begun with" in tiny.refused(capsys, tiny.again(by_template, mode, *more))
+        path.write_bytes(before[: len(before) // 2])
+        assert str(path) in tiny.refused(capsys, tiny.again(by_template, mode, *more))
+    finally:
+        path.write_bytes(before)
+        (by_template / "names").rename(by_template / "atlas.txt")
+    assert tiny.again(by_template, mode, *more) == 0
+
+
+def test_damaged_findings_are_refused_and_made_again(by_template, table, capsys):
+    (path,) = (path for path in (table.parent / "records").glob("findings-*.json") if path.read_text().count("volume_ml") > 20)
+    before = path.read_text()
+    other = before.replace('"volume_ml": ', '"volume_ml": 1', 1)
+    for damaged in (other.encode(), before[: len(before) // 2].encode(), b"[]", b"\xff\xfe"):
+        path.write_bytes(damaged)
+        said = tiny.refused(capsys, tiny.again(by_template, "evaluate"))
+        assert f"{path} is not as it was written" in said and f"delete {path}" in said
+    path.unlink()
+    assert tiny.again(by_template, "evaluate") == 0 and path.read_text() == before
+
+
 def test_a_report_of_a_test_patient_changes_nothing_for_others(given, table, tmp_path):
     """Neither a network of that fold nor what it says of anybody else; in the other fold the patient is learned from, and it does."""
     parts = json.loads((given / "splits.json").read_text())["folds"]

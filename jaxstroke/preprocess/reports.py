@@ -25,7 +25,7 @@ from jaxstroke.preprocess.report.lines import Places, line
 
 logger = logging.getLogger("jaxstroke")
 VOCABULARY = "vocabulary.json"
-FORMAT = 1  # of findings: raise it when a mask would give others
+FORMAT = 2  # of findings: raise it when a mask would give others, or their file has another form
 CHUNK = 8  # units a task of a process
 
 
@@ -38,7 +38,7 @@ def attached(config, cohort, prepared: Prepared, workdir, folder, records_root):
     if not settings.reads(config) and not settings.finds(config):
         return cohort, prepared
     units, places = cohort.units, Places(*map(epath.Path, (workdir, folder, records_root)))
-    found, names = read_masks(config, prepared, units, places)
+    found, known = read_masks(config, prepared, units, places)
     write = WRITERS[config.text.source] if settings.reads(config) else without
     made = write(config, prepared, units, found, places)
     for unit in units:
@@ -47,12 +47,16 @@ def attached(config, cohort, prepared: Prepared, workdir, folder, records_root):
     cohort = dataclasses.replace(cohort, units=tuple(dataclasses.replace(unit, text=made[unit.unit]["text"]) for unit in cohort.units))
     if settings.reads(config):
         tell_of_missing(config, made, places)
-    told = {"reports": records.digest([[unit, one["text"]] for unit, one in made.items()])}
+    names = {} if known is None else {number: known.name_of(number) for number in known.sizes}
+    vocabulary = kept_vocabulary(config, places)
+    told = {"text.reports": records.digest([[unit, one["text"]] for unit, one in made.items()])}  # no image's name
     if settings.finds(config):
-        told["findings"] = records.digest([[unit, one["findings"]] for unit, one in made.items()])
-    return cohort, dataclasses.replace(
-        prepared, reports=Reports(made, names, kept_vocabulary(config, places)), contents=prepared.contents | told
-    )
+        told["text.findings"] = records.digest([[unit, one["findings"]] for unit, one in made.items()])
+    if known is not None:
+        told["text.atlas"] = atlas.digest(known)
+    if vocabulary:
+        told["text.vocabulary"] = records.digest(vocabulary)
+    return cohort, dataclasses.replace(prepared, reports=Reports(made, names, vocabulary), contents=prepared.contents | told)
 
 
 def tell_of_missing(config, made: dict[str, dict], places: Places):
@@ -90,12 +94,14 @@ def without(config, prepared, units, found, places) -> dict[str, dict]:
 WRITERS = {"given": as_given, "template": by_template, "llm": model_reports.written}
 
 
-def read_masks(config, prepared: Prepared, units, places: Places) -> tuple[dict[str, Findings | None], dict[int, str]]:
-    """({unit: findings, None without a usable mask}, the atlas's territories), kept beside the records so that they are found once."""
+def read_masks(config, prepared: Prepared, units, places: Places) -> tuple[dict[str, Findings | None], atlas.Atlas | None]:
+    """({unit: findings, None without a usable mask}, the atlas); findings are kept beside the records, so that they are found once."""
     if not settings.finds(config):
-        return {unit.unit: None for unit in units}, {}
+        return {unit.unit: None for unit in units}, None
     paths = kept_atlas(config, places)
     known = atlas.read(*paths) if paths else None
+    if known is not None:
+        check_kept(places, "text.atlas", atlas.digest(known), paths[0])
     of_images = {name: prepared.contents[name] for name in (config.text.mask, *config.text.signals)}
     digest = records.digest([FORMAT, of_images, [unit.unit for unit in units], "" if known is None else atlas.digest(known)])
     path = places.records / f"findings-{digest[:16]}.json"
@@ -108,13 +114,17 @@ def read_masks(config, prepared: Prepared, units, places: Places) -> tuple[dict[
         tasks = [tuple(jobs[start : start + CHUNK]) for start in range(0, len(jobs), CHUNK)]
         one = functools.partial(of_files, config.text.mask, paths)
         with_line = shards.mapped(one, tasks, config.cohort.workers, "findings", len(units))
-        records.write_text(path, json.dumps([each for task in with_line for each in task]))
+        made = [each for task in with_line for each in task]
+        records.write_text(path, json.dumps({"findings": made, "digest": records.digest(made)}))
     try:
-        found = [None if one is None else findings.from_json(one) for one in json.loads(path.read_text())]
-    except (ValueError, KeyError, TypeError):
-        raise InputError(f"{path} is not as it was written: {cure}") from None
-    names = {} if known is None else {number: known.name_of(number) for number in known.sizes}
-    return {unit.unit: one for unit, one in zip(units, found, strict=True)}, names
+        read = json.loads(path.read_bytes())
+        whole = read["digest"] == records.digest(read["findings"])
+    except (ValueError, KeyError, TypeError, RecursionError):
+        whole = False
+    if not whole:
+        raise InputError(f"{path} is not as it was written: {cure}")
+    found = [None if one is None else findings.from_json(one) for one in read["findings"]]
+    return {unit.unit: one for unit, one in zip(units, found, strict=True)}, known
 
 
 def of_files(mask: str, paths: tuple[str, str] | None, jobs: tuple[dict, ...]) -> list[dict | None]:
@@ -159,4 +169,13 @@ def kept_vocabulary(config, places: Places) -> str:
             cure = f"set config.text.vocabulary_size={wordpiece.size_of(made)}"
             raise InputError(f"config.text.vocabulary = {config.text.vocabulary} has more entries than the network: {cure}")
         records.write_text(path, made)
-    return path.read_text()
+    text = path.read_bytes().decode(errors="replace")
+    check_kept(places, "text.vocabulary", records.digest(text), path)
+    return text
+
+
+def check_kept(places: Places, name: str, digest: str, path):
+    """Refuse what is no longer what networks were trained by."""
+    begun = work.read(places.workdir)
+    if begun is not None and begun["records"].get(name, digest) != digest:
+        raise InputError(f"{path} is not what {places.workdir} was begun with: put it back, or begin a new --workdir")

@@ -4,6 +4,7 @@ The encoder's weights are kept in the workdir, so that new patients are read by 
 """
 
 import io
+import zipfile
 
 import jax
 import jax.numpy as jnp
@@ -60,5 +61,5 @@ def read(path: epath.Path) -> dict:
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as found:
             return traverse_util.unflatten_dict({name: found[name] for name in found.files}, sep="/")
-    except (ValueError, OSError, EOFError):
+    except (ValueError, OSError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile):
         raise InputError(f"{path} is damaged: {cure}") from None

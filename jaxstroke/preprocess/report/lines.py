@@ -38,7 +38,7 @@ def line(text: str, failure: str, provenance: dict) -> dict:
 def read(folder) -> dict[str, dict]:
     """Unit -> its line, {} where there is no file; a line that is cut off or damaged is as if it were not there."""
     path, found = epath.Path(folder) / FILE, {}
-    for text in path.read_text().splitlines() if path.exists() else ():
+    for text in path.read_bytes().decode(errors="replace").splitlines() if path.exists() else ():
         try:
             one = json.loads(text)
             unit = one.pop("unit")
