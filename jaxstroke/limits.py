@@ -39,8 +39,8 @@ PATHS = (
     "text.init_from", "text.llm.prompt", "text.llm.cache",
 )  # fmt: skip
 BELOW_ONE = (
-    "text.dropout", "model.modality_dropout", "optimizer.momentum", "model.drop_path", "train.smoothing", "split.inner_share",
-    "cohort.max_failed_share",
+    "text.dropout", "text.unread", "model.modality_dropout", "optimizer.momentum", "model.drop_path", "train.smoothing",
+    "split.inner_share", "cohort.max_failed_share",
 )  # fmt: skip
 # Key: type, range and least and largest number of entries of a tuple.
 TUPLES = {
