@@ -144,7 +144,7 @@ def smoke(config):
     """The demo in seconds."""
     demo(config)
     config.cohort.synthetic.patients = 48
-    config.cohort.synthetic.shape, config.cohort.synthetic.spacing = (6, 32, 32), (20.0, 6.4, 6.4)
+    config.cohort.synthetic.shape, config.cohort.synthetic.spacing = (6, 36, 36), (20.0, 5.7, 5.7)
     for name in config.images:
         config.images[name].shape, config.images[name].spacing = (8, 16, 16), (17.0, 12.8, 12.8)
     config.model.widths, config.model.hidden = (4, 8), 16

@@ -18,6 +18,7 @@ from jaxstroke.errors import InputError
 from jaxstroke.evaluation import comparison, files
 from jaxstroke.evaluation.wording import show, span
 from jaxstroke.interop import init_from
+from jaxstroke.preprocess.report.lines import share as share_reports
 from jaxstroke.training import modes, stages
 from jaxstroke.training.pretrained import FOLDER
 
@@ -97,6 +98,7 @@ def run(config, folder: epath.Path, study: epath.Path, names: tuple[str, ...], f
     cost = folder / "cost.json"
     cost.unlink(missing_ok=True)
     share_splits(study, folder)
+    share_reports(study, folder)
     reuse.share_pretraining(config, folder, finished)
     pretrain = functools.partial(stages.pretrain, config, folder, stop)
     ready = modes.make_ready(config, folder, init_from.begin(config, folder), names, pretrain)

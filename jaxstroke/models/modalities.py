@@ -104,4 +104,4 @@ def zeros(batch: dict) -> jax.Array:
 def nothing(batch: dict, width: int, dtype: jnp.dtype) -> tuple[jax.Array, jax.Array]:
     """A modality that the network does not see: one token `b 1 f`, and that it is not there, `b 1`."""
     mask = zeros(batch)[:, None]
-    return jnp.zeros_like(mask, shape=(len(mask), 1, width), dtype=dtype), mask
+    return jnp.zeros_like(mask, shape=(mask.shape[0], 1, width), dtype=dtype), mask

@@ -116,7 +116,7 @@ def check_hashes(workdir: epath.Path, hashes: dict[str, str]):
         before = written["records"].get(name, now)
         if before != now:
             named = {"table": "the cohort's table", "splits": f"{workdir / 'splits.json'}", "init_from": "config.model.init_from"}
-            named["reports"] = "reports.jsonl, or a lesion mask,"
+            named |= {"reports": f"{workdir / 'reports.jsonl'}, or what it is made from,", "findings": "a lesion mask, or the atlas,"}
             what = named.get(name, f"the records of image '{name}'")
             raise InputError(
                 f"{what} holds other data than {workdir} was begun with (hash {now[:12]}, was {before[:12]}): "

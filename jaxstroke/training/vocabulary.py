@@ -36,7 +36,8 @@ def controlled(config, texts: list[str], run=None) -> list[str]:
     """The reports as the network reads them, see `text.control`.
 
     Shuffled ones are dealt among the training, the validation and the other patients by themselves, so that none of the first two brings
-    anything of a test patient; of new patients (run None) among all. Who has no report gets none.
+    anything of a test patient; of new patients (run None) among all. Each goes one on around a circle, so that nobody keeps the own one
+    but who is alone in a part. Who has no report gets none.
     """
     if config.text.control == "constant":
         return [EMPTY if text else "" for text in texts]
@@ -46,8 +47,8 @@ def controlled(config, texts: list[str], run=None) -> list[str]:
     parts = [everyone] if run is None else [run.train, run.val, np.setdiff1d(everyone, np.concatenate([run.train, run.val]))]
     rng, found = np.random.default_rng([config.split.seed, 5]), list(texts)
     for part in parts:
-        having = [row for row in part if texts[row]]
-        for row, other in zip(having, rng.permutation(having), strict=True):
+        circle = rng.permutation([row for row in part if texts[row]]).astype(int)
+        for row, other in zip(circle, np.roll(circle, 1), strict=True):
             found[row] = texts[other]
     return found
 

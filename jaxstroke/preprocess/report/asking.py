@@ -33,12 +33,16 @@ class Again(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Outcome:
-    """Of one report: sections, {} where it is not made and `failure` says why; attempts and requests as in `Tally`."""
+    """Of one report: sections, {} where it is not made and `failure` says why; attempts and requests as in `Tally`.
+
+    ended: it is not made, and no more were asked for when it was given up.
+    """
 
     sections: dict[str, str]
     failure: str
     attempts: int
     requests: int
+    ended: bool = False
 
 
 @dataclasses.dataclass
@@ -93,7 +97,7 @@ def report(shared: Shared, name: str, seen: Seen) -> Outcome:
         try:
             sections, usage = attempt(shared, tally, messages, seen)
         except Never as error:
-            return Outcome({}, f"not made: {error}", tally.attempts, tally.requests)
+            return Outcome({}, f"not made: {error}", tally.attempts, tally.requests, bool(shared.over))
         except Again as error:
             problem = str(error)
             if error.answer:
@@ -105,7 +109,7 @@ def report(shared: Shared, name: str, seen: Seen) -> Outcome:
             return Outcome(sections, "", tally.attempts, tally.requests)
     shared.lose(problem, silent=not tally.replies)
     why = f"not made in {run.attempts} attempts (config.text.llm.attempts), the last: {problem}"
-    return Outcome({}, why, tally.attempts, tally.requests)
+    return Outcome({}, why, tally.attempts, tally.requests, bool(shared.over))
 
 
 def back_off(attempts: int) -> float:

@@ -98,6 +98,15 @@ def copied(path, names_path, folder) -> tuple[str, str]:
     return str(image), str(folder / "atlas.txt") if names else ""
 
 
+def kept(folder) -> tuple[str, str] | None:
+    """The paths that `copied` gave, None where there is no atlas in the folder."""
+    names = epath.Path(folder) / "atlas.txt"
+    for image in (epath.Path(folder) / f"atlas{ending}" for ending in VOLUMES):
+        if image.exists():
+            return str(image), str(names) if names.exists() else ""
+    return None
+
+
 def digest(atlas: Atlas) -> str:
     """sha256 of what an atlas says, wherever it lies: numbers, affine, and the names of the numbers that occur."""
     found = hashlib.sha256(json.dumps([atlas.labels.shape, [[n, atlas.name_of(n)] for n in atlas.sizes]]).encode())

@@ -26,11 +26,13 @@ class Answer:
 
     provenance   generator, model, url (without user and query), prompt (its hash), temperature, cached, and attempts and requests of this
                  command for it; patients with equal findings and slices share one report, and its requests
+    ended        it is not made, and no more were asked for when it was given up: the budget is used, or the server of no use
     """
 
     text: str
     failure: str
     provenance: dict
+    ended: bool = False
 
 
 def written(
@@ -54,8 +56,8 @@ def written(
     for unit, one in seen.items():
         sharing.setdefault(answers.name(one, asked), []).append(unit)
 
-    def take(name: str, text: str, failure: str, cached: bool, attempts: int = 0, requests: int = 0):
-        answer = Answer(text, failure, told | {"cached": cached, "attempts": attempts, "requests": requests})
+    def take(name: str, text: str, failure: str, cached: bool, attempts: int = 0, requests: int = 0, ended: bool = False):
+        answer = Answer(text, failure, told | {"cached": cached, "attempts": attempts, "requests": requests}, ended)
         made.update(dict.fromkeys(sharing[name], answer))
         advance(len(sharing[name]))
 
@@ -90,9 +92,9 @@ def ask(jobs: dict[str, Seen], settings, asked: answers.Asked, address: str, fol
     with contextlib.closing(asking.outcomes(run, jobs)) as outcomes:
         for name, outcome in outcomes:
             failures += bool(outcome.failure)
-            take(name, rendered(outcome.sections), outcome.failure, cached=False, attempts=outcome.attempts, requests=outcome.requests)
+            take(name, rendered(outcome.sections), outcome.failure, False, outcome.attempts, outcome.requests, outcome.ended)
     if failures:
-        logger.warning("reports: %d of %d are not made; the same command again asks for them only", failures, len(jobs))
+        logger.warning("reports: %d of %d are not made", failures, len(jobs))
 
 
 def addresses(url: str) -> tuple[str, str]:
