@@ -55,8 +55,11 @@ def panel(path: pathlib.Path, image: np.ndarray, heat: np.ndarray, title: str, c
     save(figure, path)
 
 
-def words(path: pathlib.Path, image: np.ndarray, heats: list[np.ndarray], names: list[str], title: str, cut: float):
-    """A picture a word: the slice where its map is largest, with the map over it as in `panel`; image and heats as from `page.axial`."""
+def words(path: pathlib.Path, image: np.ndarray, heats: list[np.ndarray], names: list[str], title: str, each: str, cut: float):
+    """A picture a word: the slice where its map is largest, with the map over it as in `panel`; image and heats as from `page.axial`.
+
+    each: what a slice is called.
+    """
     columns = min(len(names), COLUMNS)
     rows = -(-len(names) // columns)
     low, high = np.percentile(image, (1, 99.5))
@@ -69,7 +72,7 @@ def words(path: pathlib.Path, image: np.ndarray, heats: list[np.ndarray], names:
         axis.imshow(image[number], cmap="gray", vmin=low, vmax=max(high, low + 1e-6), interpolation="nearest")
         drawn = np.ma.masked_less(heat[number] / largest, max(cut, 1e-9))
         axis.imshow(drawn, cmap=COLOURS, alpha=ALPHA, vmin=0, vmax=1, interpolation="nearest")
-        axis.set_title(f"{name}\nslice {number + 1}, up to {largest:.1f} x", fontsize=7, parse_math=False)  # a report may hold a $
+        axis.set_title(f"{name}\n{each} {number + 1}, up to {largest:.1f} x", fontsize=7, parse_math=False)  # a report may hold a $
     figure.suptitle(title, fontsize=8, parse_math=False)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph", UserWarning)  # letters that the font has not are boxes

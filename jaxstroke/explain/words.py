@@ -162,7 +162,7 @@ def of_patient(one, image: str, record: dict, grid: np.ndarray | None, title: st
 
 
 def write(folder: pathlib.Path, image: str, title: str, found: Looks, record: dict, pixels: np.ndarray, grid, cut: float):
-    """({title: map on the stored voxels}, {title: map on the file's voxels}) of the chosen words; table, panel and NIfTI.
+    """({title: map on the stored voxels}, {title: map on the file's voxels}) of the chosen words; leaves table, panel and NIfTI.
 
     pixels: (s, h, w) stored; the second is {} of pictures and time points, which have no grid.
     """
@@ -172,7 +172,8 @@ def write(folder: pathlib.Path, image: str, title: str, found: Looks, record: di
         return {}, {}
     shown = [page.axial(heat, grid)[0] for heat in heats]
     words = [found.words[place].text[:MOST_LETTERS] for place in found.chosen]
-    files.words(folder / f"words_{image}.png", page.axial(pixels, grid)[0], shown, words, title, cut)
+    each = "image" if grid is None else "slice"
+    files.words(folder / f"words_{image}.png", page.axial(pixels, grid)[0], shown, words, title, each, cut)
     on_file = {}
     if grid is not None:
         values, largest = placed(record, heats)
