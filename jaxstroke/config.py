@@ -137,6 +137,7 @@ def base() -> ConfigDict:
             "patch": (4, 8, 8),  # stored voxels (s, h, w) that occlusion hides at a time
             "stride": (2, 4, 4),  # and by which it moves on
             "cut": 0.45,  # share of a map's range below which nothing is drawn over the image (paper 3)
+            "words": 12,  # of a report: those that look most at one place are shown where they look, 0 = none
         }
     )
     config.benchmark = ConfigDict(

@@ -11,7 +11,7 @@ from jaxstroke.config_images import OF_PICTURES
 # Keys that are younger than trained workdirs: what was done before they were there.
 YOUNGER = {
     "model.standardise": "none", "optimizer.encoder_rate": 1.0, "optimizer.layer_decay": 1.0, "clinical.codes": {}, "split.labelled": 0,
-    "model.pool": "mean", "model.drop_path": 0.0, "evaluate.per": "study", "optimizer.text_rate": 1.0,
+    "model.pool": "mean", "model.drop_path": 0.0, "evaluate.per": "study", "optimizer.text_rate": 1.0, "explain.words": 12,
 }  # fmt: skip
 YOUNGER_OF_AN_IMAGE = OF_PICTURES
 YOUNGER_SECTIONS = (  # nothing read them

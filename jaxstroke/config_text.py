@@ -27,6 +27,7 @@ def text(config: ConfigDict):
             "heads": 4,
             "intermediate": 128,  # units of a layer's perceptron
             "dropout": 0.1,
+            "unread": 0.0,  # probability that a token is passed over in training, as if the report were without it
             "llm": {
                 "url": "",  # base of an OpenAI-compatible server, such as http://127.0.0.1:8000/v1
                 "model": "",

@@ -32,15 +32,15 @@ RANGES = {
     "text.intermediate": (4, 2**15), "text.llm.slices": (1, 16), "text.llm.temperature": (0, 2), "text.llm.seconds": (0.1, 3600),
     "text.llm.attempts": (1, 20), "text.llm.at_once": (1, 256), "text.llm.budget": (0, 10**7), "align.report": (0, 1e3),
     "align.words": (0, 1e3), "align.clinical": (0, 1e3), "align.matching": (0, 1e3), "align.temperature": (1e-3, 10),
-    "explain.most": (1, 10**6), "explain.steps": (1, 10**5), "explain.cut": (0, 1),
+    "explain.most": (1, 10**6), "explain.steps": (1, 10**5), "explain.cut": (0, 1), "explain.words": (0, 512),
 }  # fmt: skip
 PATHS = (
     "cohort.root", "cohort.table", "cohort.records", "model.init_from", "device.cache", "text.atlas", "text.territories", "text.vocabulary",
     "text.init_from", "text.llm.prompt", "text.llm.cache",
 )  # fmt: skip
 BELOW_ONE = (
-    "text.dropout", "model.modality_dropout", "optimizer.momentum", "model.drop_path", "train.smoothing", "split.inner_share",
-    "cohort.max_failed_share",
+    "text.dropout", "text.unread", "model.modality_dropout", "optimizer.momentum", "model.drop_path", "train.smoothing",
+    "split.inner_share", "cohort.max_failed_share",
 )  # fmt: skip
 # Key: type, range and least and largest number of entries of a tuple.
 TUPLES = {

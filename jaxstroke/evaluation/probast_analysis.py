@@ -101,7 +101,8 @@ def overlap(facts: Facts) -> tuple[str, str]:
 
 def fitted_within(facts: Facts) -> Answer:
     question = "Was all preparation that learns from data fitted inside the folds?"
-    begun, pretraining = section(facts, "model").get("init_from"), section(facts, "pretrain")
+    begun = section(facts, "model").get("init_from") or section(facts, "text").get("init_from")
+    pretraining = section(facts, "pretrain")
     stages = section(facts, "train").get("stages")
     if pretraining.get("transductive") and (begun or (isinstance(stages, list) and "pretrain" in stages)):
         return Answer(question, NO, "Encoders were pre-trained on images of test patients too (config.pretrain.transductive).")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import pandas as pd
 
 from jaxstroke.evaluation.subgroups import FEWEST
-from jaxstroke.evaluation.wording import few, kind_of, lead
+from jaxstroke.evaluation.wording import few, kind_of, lead, report_source
 
 YES, NO, UNCLEAR = "yes", "no", "unclear"
 
@@ -81,11 +81,11 @@ def images(facts: Facts) -> list[str]:
 
 
 def candidates(facts: Facts) -> int:
-    """Candidate predictors: an image each, a number each, a level but the first of a categorical column, and a group of diagnoses each."""
+    """Candidate predictors: an image, a report, a number each, a level but the first of a categorical column, a group of diagnoses each."""
     levels = {line["name"]: len(line["levels"]) for line in facts.cohort.get("characteristics", []) if "levels" in line}
     categorical = section(facts, "clinical").get("categorical", {})
     several = {line["name"]: line["several"] for line in facts.cohort.get("characteristics", []) if "several" in line}
-    count = len(images(facts))
+    count = len(images(facts)) + bool(report_source({"config": facts.config}))
     for name in network_columns(facts):
         count += max(1, len(categorical[name]) - 1, levels.get(name, 0) - 1) if name in categorical else several.get(name, 1)
     return count

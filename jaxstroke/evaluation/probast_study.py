@@ -14,6 +14,7 @@ from jaxstroke.evaluation.probast_facts import (
     percent,
     section,
 )
+from jaxstroke.evaluation.wording import report_words
 
 SHARE = 0.05  # of the table: fewer left out move little
 AUTHORS = "No file of a run can tell; its authors have to say."
@@ -47,8 +48,9 @@ def complete(facts: Facts) -> Answer:
 def predictors(facts: Facts) -> list[Answer]:
     same = "Images are prepared by fixed rules, the same for everybody; how files and columns were measured no file tells."
     late = "Only who made the table knows whether a column or image was there when the prediction would be made."
+    written = report_words({"config": facts.config})
     return [
-        Answer("Were predictors defined and measured alike for all?", UNCLEAR, same),
+        Answer("Were predictors defined and measured alike for all?", UNCLEAR, f"{same} {written}".rstrip()),
         Answer("Were they known at the time of the prediction?", UNCLEAR, late),
         apart(facts),
         Answer("Were they assessed without knowledge of the outcome?", UNCLEAR, AUTHORS),

@@ -12,6 +12,7 @@ from jaxstroke.evaluation.wording import (
     main_model,
     model_name,
     outcome_words,
+    report_source,
     row_words,
     show,
     size_words,
@@ -168,7 +169,9 @@ def of_predictors(config: dict) -> dict[str, str]:
     codes = clinical.get("codes", {})
     columns = model.get("clinical") or [*clinical.get("numeric", []), *clinical.get("categorical", {}), *codes]
     grouped = [f"codes of {name} become indicators of ICD-10 {kind}" for name, kind in codes.items() if name in columns]
-    names = [*(f"image {name}" for name in model.get("images") or config.get("images", {})), *columns]
+    report = report_source({"config": config})
+    images = [f"image {name}" for name in model.get("images") or config.get("images", {})]
+    names = [*images, *[f"report ({report})"] * bool(report), *columns]
     return {
         "9a": "Those listed in the config before the run; none is selected by the outcome.",
         "9b": f"{', '.join(names)}." if names else "",

@@ -128,6 +128,29 @@ def pretraining_words(run: dict) -> str:
     return f"{how} on each fold's training patients and on those without outcome; nobody of a validation or test part was among them."
 
 
+def report_source(run: dict) -> str:
+    """`text.source` of a network that reads reports; empty of all others, and of workdirs that are older than the key."""
+    model, text = run["config"].get("model", {}), run["config"].get("text", {})
+    reads = model.get("name") == "trimodal_align" and "text" in model.get("modalities", ())
+    return text.get("source", "") if reads else ""
+
+
+def report_words(run: dict) -> str:
+    """Where the reports that the network reads come from, and what their words were learned from; empty where it reads none."""
+    source, text = report_source(run), run["config"].get("text", {})
+    if not source:
+        return ""
+    written = {
+        "given": "Reports are the table's; they must have been written before the outcome was known, which no file tells.",
+        "template": f"Reports are written by fixed rules from the lesion mask ({text['mask']}) alone.",
+        "llm": f"Reports are written by the language model {text['llm']['model']} from the lesion mask's findings or from key slices, "
+        "without outcome or clinical columns; who made each is in reports.jsonl.",
+    }[source]
+    words = "a vocabulary that was given" if text["vocabulary"] else "the words of each fold's training patients"
+    control = {"shuffled": " As a control each patient has another's report.", "constant": " As a control all have one empty report."}
+    return f"{written} They are read by {words}.{control.get(text['control'], '')}"
+
+
 def by_patient(run: dict) -> bool:
     """Whether the rows of a patient were scored as one; workdirs that are older than the key scored every row."""
     return run["config"].get("evaluate", {}).get("per", "study") == "patient"

@@ -52,7 +52,9 @@ def layer(config, found: dict[str, tuple[int, ...]], image: str) -> str:
 
     By default the paper's of its encoder; else the last convolution with at least four places along two axes.
     """
-    paths = [path for path in found if path.startswith(f"{image}/")] or list(found)  # a module's parameters lie under its image's name
+    # A module's parameters lie under its image's name, those of one that sees all images under its own before.
+    own = (f"{image}/", *(f"{name}/{image}/" for name in settings.module_names(config)))
+    paths = [path for path in found if path.startswith(own)] or list(found)
     wanted = config.explain.layer or PAPERS_LAYER.get(config.model.encoder, "")
     fitting = [path for path in paths if wanted and (path == wanted or path.endswith(f"/{wanted}"))]
     if fitting:

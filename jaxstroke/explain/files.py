@@ -3,12 +3,14 @@
 import hashlib
 import pathlib
 import re
+import warnings
 
 import nibabel
 import numpy as np
 from matplotlib.figure import Figure
 
 SHOWN = 9  # slices of a panel
+COLUMNS = 6  # of a panel of words
 ALPHA = 0.5  # of the map over the image (paper 3)
 COLOURS = "inferno"
 
@@ -51,6 +53,30 @@ def panel(path: pathlib.Path, image: np.ndarray, heat: np.ndarray, title: str, c
     figure.colorbar(shown, cax=axes[-1])
     figure.suptitle(title, fontsize=8)
     save(figure, path)
+
+
+def words(path: pathlib.Path, image: np.ndarray, heats: list[np.ndarray], names: list[str], title: str, each: str, cut: float):
+    """A picture a word: the slice where its map is largest, with the map over it as in `panel`; image and heats as from `page.axial`.
+
+    each: what a slice is called.
+    """
+    columns = min(len(names), COLUMNS)
+    rows = -(-len(names) // columns)
+    low, high = np.percentile(image, (1, 99.5))
+    figure = Figure((1.7 * columns, 2.1 * rows + 0.3), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axis in axes:
+        axis.axis("off")
+    for axis, heat, name in zip(axes, heats, names, strict=False):
+        number, largest = int(heat.max((1, 2)).argmax()), heat.max(initial=0.0) or 1.0
+        axis.imshow(image[number], cmap="gray", vmin=low, vmax=max(high, low + 1e-6), interpolation="nearest")
+        drawn = np.ma.masked_less(heat[number] / largest, max(cut, 1e-9))
+        axis.imshow(drawn, cmap=COLOURS, alpha=ALPHA, vmin=0, vmax=1, interpolation="nearest")
+        axis.set_title(f"{name}\n{each} {number + 1}, up to {largest:.1f} x", fontsize=7, parse_math=False)  # a report may hold a $
+    figure.suptitle(title, fontsize=8, parse_math=False)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph", UserWarning)  # letters that the font has not are boxes
+        save(figure, path)
 
 
 def bars(path: pathlib.Path, names: list[str], values: list[float], title: str):

@@ -8,8 +8,9 @@ A map explains the logit of a head (of an ordinal one the sum of its logits, of 
     integrated_gradients     Sundararajan et al. 2017 (arXiv 1703.01365): from an image of zeros; all inputs sum to the logit's change
     occlusion                Zeiler and Fergus 2014 (arXiv 1311.2901): by how much the logit falls when a box is set to 0
 
-A network of several modules is asked for the module's own logit, unless it is `Merged`. A batch holds one patient:
-`images/<name>` `1 s h w c`.
+A network of several modules is asked for the module's own logit, unless it is `Merged`; one of a single module that sees all images
+(`trimodal_align`) for the network's, before columns are merged with it. A batch holds one patient: `images/<name>` `1 s h w c`. A report is
+held as it is by every method; what it does is asked for by taking it away, see `report`.
 """
 
 from collections.abc import Callable
@@ -55,7 +56,7 @@ class Explained:
 def logit(model, variables: dict, fitted: dict, batch: dict, head: str, image: str) -> jax.Array:
     """The number that is explained. variables: {"params", "stats"} as a workdir keeps them."""
     outputs = step.evaluated(model, variables, fitted, batch)
-    logits = outputs["parts"][image]["logits"] if outputs["parts"] and image else outputs["logits"]
+    logits = outputs["parts"].get(image, outputs)["logits"]
     return logits[head].sum().astype(jnp.float32)
 
 
@@ -127,7 +128,8 @@ def attributions(model, head: str, image: str, steps: int) -> Callable:
     """`attribute(variables, fitted, batch) -> {"images/<name>": s h w, "clinical": k, "change": logit's}`.
 
     Integrated gradients of all that the number depends on, along the straight line from zeros and the training medians, at the middles of
-    `steps` parts. Absent columns stay absent. The sum of all is `change` up to the error of the sum over steps.
+    `steps` parts. Absent columns stay absent, and a report is the same at both ends, as there is nothing between words. The sum of all is
+    `change` up to the error of the sum over steps.
     """
 
     def one(variables, fitted, batch):

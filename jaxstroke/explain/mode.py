@@ -2,9 +2,10 @@
 
 A patient of the workdir is explained by the networks for which it was a test patient, a new one by those of all folds; maps are means over
 them. Under `explain/` (of new patients `external/<hash>/explain/`): `<unit>/<image>_<head>_<method>.nii.gz` on the voxels of the patient's
-file, and `.png`, a panel on the stored slices; `<unit>/patient_<unit>.html`; `<unit>/columns_<head>.png`; `explain.csv` with
-all contributions; `importance.csv`: which pictures decided, see `importance`; `explain.json` and `faithfulness.png`: whether the maps can
-be trusted, see `faithfulness`, and in the former the lines of `importance.csv`.
+file, and `.png`, a panel on the stored slices; `<unit>/patient_<unit>.html`; `<unit>/columns_<head>.png`; `<unit>/<image>_words.nii.gz`
+(x, y, z, word), `<unit>/<image>_words.csv` and `<unit>/words_<image>.png`: where the words of a report look, see `words`; `explain.csv`
+with all contributions; `importance.csv`: which pictures decided, see `importance`; `explain.json` and `faithfulness.png`: whether the maps
+can be trusted, see `faithfulness`, and in the former the lines of `importance.csv`.
 """
 
 import csv
@@ -21,7 +22,7 @@ from jaxstroke import terminal
 from jaxstroke import workdir as work
 from jaxstroke.errors import InputError
 from jaxstroke.evaluation import predictions, report
-from jaxstroke.explain import choice, faithfulness, files, importance, maps, patient
+from jaxstroke.explain import choice, faithfulness, files, importance, maps, patient, words
 from jaxstroke.feed import load
 from jaxstroke.models import build
 from jaxstroke.preprocess import records
@@ -33,7 +34,10 @@ COLUMNS = ("patient_id", "unit_id", "head", "kind", "name", "value", "compared",
 
 @dataclass(frozen=True)
 class Asked:
-    """Everything there is to ask. networks: row -> ids of the runs to ask; scored: rows of `predictions.csv`; prepared: see `load`."""
+    """Everything there is to ask. networks: row -> ids of the runs to ask; scored: rows of `predictions.csv`; prepared: see `load`.
+
+    tokenizers: of runs with a vocabulary of their own, by id, as json text.
+    """
 
     loaded: load.Loaded
     prepared: object
@@ -43,6 +47,7 @@ class Asked:
     scored: pd.DataFrame
     folder: pathlib.Path
     sentence: str
+    tokenizers: dict[str, str]
 
 
 def explain(config, workdir: epath.Path, cohort_table: str):
@@ -103,7 +108,8 @@ def trained(config, workdir: epath.Path) -> Asked:
     frame = predictions.read(workdir / "predictions.csv")
     frame = frame[(frame["split"] == "test") & (frame["model"] == "network")]
     sentence = "By the networks for which this was a test patient; none of them had seen it."
-    return Asked(ready.loaded, ready.prepared, ready.engine, ready.numbers, networks, frame, pathlib.Path(workdir / "explain"), sentence)
+    folder, own = pathlib.Path(workdir / "explain"), tokenizers(predict.read_model(workdir))
+    return Asked(ready.loaded, ready.prepared, ready.engine, ready.numbers, networks, frame, folder, sentence, own)
 
 
 def new(config, workdir: epath.Path, cohort_table: str) -> Asked:
@@ -116,13 +122,19 @@ def new(config, workdir: epath.Path, cohort_table: str) -> Asked:
     engine = engines.build(config, loaded.arrays, next(iter(numbers.values())), loaded.stored)
     networks = {row: list(kept["fold"]) for row in rows}
     sentence = f"A new patient, by the {len(kept['fold'])} networks of all folds."
-    return Asked(loaded, found.prepared, engine, numbers, networks, frame, pathlib.Path(found.folder / "explain"), sentence)
+    folder = pathlib.Path(found.folder / "explain")
+    return Asked(loaded, found.prepared, engine, numbers, networks, frame, folder, sentence, tokenizers(kept))
+
+
+def tokenizers(kept: dict) -> dict[str, str]:
+    """The tokenizer of every outer run that has one of its own. kept: `model.json`."""
+    return {run: kept["tokenizers"][name] for run, name in kept.get("tokenizer", {}).items()}
 
 
 @dataclass(frozen=True)
 class Tools:
     """Compiled functions. maps: (head, image, method) -> function of `maps`; attributions, logit, importance and removal: by
-    (head, image); attention: by image."""
+    (head, image); attention and words: by image, the latter of images that words are shown on."""
 
     maps: dict
     attributions: dict
@@ -130,6 +142,7 @@ class Tools:
     importance: dict
     removal: dict
     attention: dict
+    words: dict
     random: dict
 
 
@@ -160,6 +173,7 @@ def make_tools(config, asked: Asked, like) -> Tools:
         {pair: importance.measure(model, *pair) for pair in pairs},
         {pair: importance.removal(model, *pair) for pair in pairs},
         {image: importance.attention(network, image) for image in choice.images(config)},
+        {image: words.attention(config, network, image) for image in choice.images(config) if words.wanted(config)},
         jax.tree.map(np.asarray, asked.engine.initial(2**30)["best"]),
     )
 

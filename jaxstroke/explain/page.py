@@ -2,7 +2,7 @@
 
 One self-contained file: voxels lie in it compressed, a canvas shows them (`templates/viewer.js`), nothing is fetched. Slices are axial, as
 a radiologist sees them: from the feet, the patient's right on the left of the picture, forehead up. Of the patient only the id is in it,
-and of pictures the names of their files, without folders.
+of pictures the names of their files, without folders, and of a network that reads reports the report as it is.
 """
 
 import base64
@@ -54,21 +54,26 @@ class Head:
 
 @dataclass(frozen=True)
 class Contribution:
-    """What a clinical column adds to the log-odds of a head against the value it is compared with; value None where missing."""
+    """What a clinical column adds to the log-odds of a head against the value it is compared with; value None where missing.
+
+    kind: column; or report, of a report or a section of one: log-odds with it less those of the patient without it.
+    """
 
     head: str
     column: str
     value: float | str | None
     compared: float | str | None
     log_odds: float
+    kind: str = "column"
 
 
 def render(
-    patient: str, networks: str, heads: list[Head], volumes: list[Volume], contributions: list[Contribution], cut: float, strips=()
-) -> str:
+    patient: str, networks: str, heads: list[Head], volumes: list[Volume], contributions: list[Contribution], cut: float, strips=(),
+    report=None,
+) -> str:  # fmt: skip
     """The page. networks: a sentence that says which networks were asked; cut: share of a map's range below which nothing is shown.
 
-    strips: of pictures, see `strip.make`.
+    strips: of pictures, see `strip.make`; report: of a network that reads reports, see `told.shown`.
     """
     loader = jinja2.FileSystemLoader([str(folder) for folder in TEMPLATES])
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -77,6 +82,7 @@ def render(
     by_head = {name: [one for one in contributions if one.head == name] for name in dict.fromkeys(one.head for one in contributions)}
     return environment.get_template("patient.html.j2").render(
         patient=patient, networks=networks, heads=heads, volumes=shown, by_head=by_head, largest=largest, cut=cut, strips=strips,
+        report=report,
         data={one["name"]: json.dumps(one).replace("<", "\\u003c") for one in shown},
     )  # fmt: skip
 
@@ -104,8 +110,13 @@ def packed(one: Volume) -> dict:
         "labels": list(one.labels) if steps[0] == 1 else [],
         "values": compressed(stored),
         "maps": {title: compressed(bytes_of(array, largest[title])) for title, array in maps.items()},
-        "start": int(np.argmax(sum(array.sum((1, 2)) for array in maps.values()))) if maps else len(stored) // 2,
+        "start": start_of(next(iter(maps.values()), np.zeros(stored.shape))),  # the first map is shown first
     }  # fmt: skip
+
+
+def start_of(heat: np.ndarray) -> int:
+    """The slice with most of a map (slices, rows, columns); the middle one where there is nothing."""
+    return int(np.argmax(heat.sum((1, 2)))) if heat.any() else len(heat) // 2
 
 
 def axial(values: np.ndarray, affine: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:

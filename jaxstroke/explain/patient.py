@@ -1,6 +1,7 @@
 """One patient: maps and contributions by each of its networks, their mean, and what is written of them."""
 
 import contextlib
+import pathlib
 from dataclasses import dataclass
 
 import jax
@@ -13,7 +14,7 @@ from jaxstroke.cohort.dicom import Rules
 from jaxstroke.cohort.readers import ReadError, read_image
 from jaxstroke.config_images import are_pictures
 from jaxstroke.evaluation import wording
-from jaxstroke.explain import choice, faithfulness, files, importance, page, strip
+from jaxstroke.explain import choice, faithfulness, files, importance, page, report, strip, told, words
 from jaxstroke.models import heads
 from jaxstroke.preprocess import inverse, records
 
@@ -41,46 +42,89 @@ def batch_of(engine, row: int) -> dict[str, jax.Array]:
     return {name: x[0, 0] for name, x in batch.items() if name != "key"}
 
 
+@dataclass(frozen=True)
+class Asking:
+    """A patient and who is asked. networks: (variables, fitted numbers); tools: `mode.Tools`; said: the report, None where none is read."""
+
+    config: object
+    tools: object
+    unit: object
+    batch: dict[str, jax.Array]
+    networks: list[tuple[dict, dict]]
+    folder: pathlib.Path
+    said: report.Said | None
+
+
+@dataclass(frozen=True)
+class Shown:
+    """Maps of an image, {title: map}: on the stored voxels, and on those of the patient's file where it is a volume."""
+
+    stored: dict[str, np.ndarray]
+    on_file: dict[str, np.ndarray]
+
+
 def explain(config, asked, tools, row: int, networks: list[tuple[dict, dict]]) -> Found:
     """Maps, files and page of the unit in this row. networks: (variables, fitted numbers) of those to ask."""
     unit, batch = asked.loaded.units[row], batch_of(asked.engine, row)
     folder = asked.folder / files.name_of(unit.unit)
     folder.mkdir(parents=True, exist_ok=True)
-    volumes, judged, seen = [], {}, []
+    one = Asking(config, tools, unit, batch, networks, folder, report.of_patient(config, asked, row))
+    volumes, judged, seen, looks = [], {}, [], {}
     for image in choice.images(config):
-        record, shown = record_of(asked.prepared, image, unit.unit), {}
+        record = record_of(asked.prepared, image, unit.unit)
         if are_pictures(config.images[image]) and unit.paths[image]:
             asking = (record, unit.paths[image], batch, networks)
             seen += [importance.explain(tools, image, head, *asking) for head in choice.heads(config)]
         if not np.any(batch[f"images_mask/{image}"]):
             continue  # this patient lacks it
-        for (head, of, method), function in tools.maps.items():
-            if of != image:
-                continue
-            heat = np.mean([function(variables, fitted, batch) for variables, fitted in networks], 0)
-            title = f"{image}_{head}_{method}"
-            judged[title] = judge(tools, (head, image), function, networks[0], batch, heat)
-            shown[f"{head}: {method.replace('_', ' ')}"] = heat
+        shown, own = maps_of(one, image, record)
+        judged |= own
+        if image in tools.words and one.said.words:
             grid = grid_of(record)
-            stored = np.asarray(batch[f"images/{image}"])[0].mean(-1)
-            both = [page.axial(array, grid)[0] for array in (stored, heat)]
-            side = "" if grid is None else "; the patient's right is on the left"
-            files.panel(folder / f"{title}.png", *both, f"patient {unit.patient}: {image}, {head}, {method}{side}", config.explain.cut)
-            if grid is not None:
-                files.write_nifti(folder / f"{title}.nii.gz", inverse.to_source_grid(record, heat), record["affine"])
+            about = titled(unit, grid, image, "where words look")
+            looks[image], more = words.of_patient(one, image, record, grid, about)
+            shown = Shown(*(own | added for own, added in zip((shown.stored, shown.on_file), more, strict=True)))
         volumes.append(volume_of(config, unit, image, record, batch, shown))
     contributions = contributions_of(config, asked, tools, networks, batch, unit)
     for head in choice.heads(config):
-        own = [one for one in contributions if one.head == head]
+        own = [added for added in contributions if added.head == head]
         if own:
-            names, values = [one.column for one in own], [one.log_odds for one in own]
+            names, values = [added.column for added in own], [added.log_odds for added in own]
             files.bars(folder / f"columns_{head}.png", names, values, f"patient {unit.patient}: {head}")
-    strips = [strip_of(config, asked, one, batch) for one in seen]
+    contributions += report.contributions(one)
+    strips = [strip_of(config, asked, picture, batch) for picture in seen]
     title = f"{unit.patient}, {config.cohort.study} {unit.study}" if unit.study else unit.patient
-    html = page.render(title, asked.sentence, heads_of(config, asked, unit), volumes, contributions, config.explain.cut, strips)
+    heads, text = heads_of(config, asked, unit), one.said and told.shown(config, one.said, looks)
+    html = page.render(title, asked.sentence, heads, volumes, contributions, config.explain.cut, strips, text)
     records.write_text(folder / f"patient_{files.name_of(unit.unit)}.html", html)
-    rows = [(unit.patient, unit.unit, one.head, "column", one.column, one.value, one.compared, one.log_odds) for one in contributions]
-    return Found(rows, judged, [line for one in seen for line in importance.rows(unit.patient, unit.unit, one)])
+    rows = [(unit.patient, unit.unit, row.head, row.kind, row.column, row.value, row.compared, row.log_odds) for row in contributions]
+    return Found(rows, judged, [line for picture in seen for line in importance.rows(unit.patient, unit.unit, picture)])
+
+
+def maps_of(one: Asking, image: str, record: dict) -> tuple[Shown, dict[str, Judged]]:
+    """The maps of all heads and methods, their panels and NIfTI files; and what is to be thought of each."""
+    stored, on_file, judged = {}, {}, {}
+    grid = grid_of(record)
+    pixels = np.asarray(one.batch[f"images/{image}"])[0].mean(-1)
+    for (head, of, method), function in one.tools.maps.items():
+        if of != image:
+            continue
+        heat = np.mean([function(variables, fitted, one.batch) for variables, fitted in one.networks], 0)
+        title, name = f"{image}_{head}_{method}", f"{head}: {method.replace('_', ' ')}"
+        judged[title] = judge(one.tools, (head, image), function, one.networks[0], one.batch, heat)
+        stored[name] = heat
+        both = [page.axial(array, grid)[0] for array in (pixels, heat)]
+        files.panel(one.folder / f"{title}.png", *both, titled(one.unit, grid, image, head, method), one.config.explain.cut)
+        if grid is not None:
+            on_file[name] = inverse.to_source_grid(record, heat)
+            files.write_nifti(one.folder / f"{title}.nii.gz", on_file[name], record["affine"])
+    return Shown(stored, on_file), judged
+
+
+def titled(unit, grid: np.ndarray | None, *about: str) -> str:
+    """The title of a panel."""
+    side = "" if grid is None else "; the patient's right is on the left"
+    return f"patient {unit.patient}: {', '.join(about)}{side}"
 
 
 def strip_of(config, asked, one: importance.Importance, batch: dict) -> dict:
@@ -89,7 +133,8 @@ def strip_of(config, asked, one: importance.Importance, batch: dict) -> dict:
     task, place = classes.get(one.head, (one.head, 0))
     levels = 1 if one.head in classes else heads.sizes(config)[task]
     words = outcome_words(config.cohort.outcomes[task], outcomes.columns_of(config, task)[place]) if levels == 1 else ""
-    merged = asked.engine.parts != ("network",)
+    of_all = "image, columns and report together" if settings.module_names(config) != settings.image_names(config) else one.image
+    merged = "" if asked.engine.parts == ("network",) else of_all
     return strip.make(one, np.asarray(batch[f"images/{one.image}"])[0], config.images[one.image].normalise, words, levels, merged)
 
 
@@ -129,21 +174,20 @@ def grid_of(record: dict) -> np.ndarray | None:
     return np.asarray(steps["resample"]["affine"]) @ chosen  # chosen slices are evenly spaced, to the nearest
 
 
-def volume_of(config, unit, image: str, record: dict, batch: dict, shown: dict[str, np.ndarray]) -> page.Volume:
+def volume_of(config, unit, image: str, record: dict, batch: dict, shown: Shown) -> page.Volume:
     """The patient's file with the maps on its voxels; the stored image where the file is gone, or is no single volume."""
     grid, paths, source = grid_of(record), unit.paths[image], None
     if grid is not None and len(paths) == 1:
         with contextlib.suppress(ReadError):
             source = read_image(paths[0], Rules(**config.cohort.dicom))
     if source is not None and source.affine is not None and source.array.ndim == 3:
-        placed = {title: inverse.to_source_grid(record, heat) for title, heat in shown.items()}
-        return page.Volume(image, source.array, record["affine"], placed)
+        return page.Volume(image, source.array, record["affine"], shown.on_file)
     stored = np.asarray(batch[f"images/{image}"])[0].mean(-1)
     if not are_pictures(config.images[image]):
-        return page.Volume(image, stored, grid, shown)
+        return page.Volume(image, stored, grid, shown.stored)
     labels = importance.names(record, paths)
     there = slice(len(labels))  # padding follows
-    return page.Volume(image, stored[there], None, {title: heat[there] for title, heat in shown.items()}, labels)
+    return page.Volume(image, stored[there], None, {title: heat[there] for title, heat in shown.stored.items()}, labels)
 
 
 def heads_of(config, asked, unit) -> list[page.Head]:

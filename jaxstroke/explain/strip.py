@@ -13,11 +13,12 @@ from jaxstroke.explain.page import averaged
 MOST_PIXELS = 160  # of a thumbnail's side: 64 of them are then about a megabyte
 
 
-def make(one: Importance, pixels: np.ndarray, normalise: str, words: str, levels: int, merged: bool) -> dict:
+def make(one: Importance, pixels: np.ndarray, normalise: str, words: str, levels: int, merged: str) -> dict:
     """What `templates/strip.html.j2` shows of one image and head.
 
     pixels: (s, h, w, c) as the network saw them, 0 to 1; normalise: of the image's settings; words: the outcome, such as 'mrs > 2'; levels:
-    logits of the head, whose probabilities are shown if there is one; merged: whether a rule merges this network's number with others.
+    logits of the head, whose probabilities are shown if there is one; merged: what this network sees, where a rule merges its number with
+    others, else "".
     """
     lowest, highest = one.change.min(0), one.change.max(0)
     largest = np.abs(one.change).max(initial=LEAST)  # small changes are drawn small

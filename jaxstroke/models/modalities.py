@@ -56,13 +56,19 @@ def of_batch(batch: dict, fitted: dict) -> tuple[jax.Array, jax.Array]:
 
 
 class Reader(nn.Module):
-    """`b t f, b t`: features of the tokens, and which are there. bert: a `bert.Bert` but for its name."""
+    """`b t f, b t`: features of the tokens, and which are there. bert: a `bert.Bert` but for its name.
+
+    unread: probability that a token, but for the first, is passed over in training, as if the report were without it.
+    """
 
     bert: Callable
+    unread: float = 0.0
 
     @nn.compact
     def __call__(self, batch: dict, fitted: dict, keys: jax.Array | None) -> tuple[jax.Array, jax.Array]:
         tokens, mask = of_batch(batch, fitted)
+        read = layers.dropout(jnp.ones_like(mask), self.unread, keys, SITE - 1) > 0
+        mask = mask * read.at[:, 0].set(True)
         return self.bert(name="bert")(tokens, mask, keys, SITE), mask
 
 
@@ -87,7 +93,7 @@ def reader(config, dtype: jnp.dtype) -> Callable:
     """A `Reader` or `Read` but for its name."""
     if config.text.precomputed:
         return Read
-    return lambda name: Reader(make_bert(config, dtype), name=name)
+    return lambda name: Reader(make_bert(config, dtype), config.text.unread, name=name)
 
 
 def zeros(batch: dict) -> jax.Array:

@@ -27,7 +27,7 @@ class Trimodal(nn.Module):
 
     The features: `patient`, `b f`, what is merged; `attention/<image>`, `b t *grid`, where in the image each token of the report looks.
     images: by name, an `Image` but for its name. reader: of the report, called with the batch. merge: `CrossAttention` or `Late`.
-    matched: whether reports are matched with images.
+    matched: whether reports are matched with images. inner_dropout: in the encoder of columns; dropout: of what is merged.
     """
 
     images: dict[str, Callable]
@@ -38,6 +38,7 @@ class Trimodal(nn.Module):
     matched: bool
     width: int
     dropped: float
+    inner_dropout: float
     dropout: float
     temperature: float
     tasks: dict[str, int]
@@ -87,7 +88,7 @@ class Trimodal(nn.Module):
             return tokens[:, 0], mask[:, 0]
         known = batch["clinical_mask"].max(-1, initial=0.0)
         x = clinical.clinical_input(batch, fitted)
-        x = clinical.ClinicalEncoder(self.width // 2, (self.dropout, self.dropout), self.dtype, name="records")(x, keys)
+        x = clinical.ClinicalEncoder(self.width, (self.inner_dropout,) * 2, self.dtype, name="records")(x, keys)
         # Not normed: of a row whose units are all dropped a norm's gradient would be a thousand times the others'.
         return nn.Dense(self.width, dtype=self.dtype, name="records_project")(x) * known[:, None].astype(self.dtype), known
 
@@ -160,7 +161,7 @@ def build(config, dtype) -> Trimodal | Module:
         encoder = encoders.of_config(config, dtype, encoders.encoder_of(config, name))
         return functools.partial(modalities.Image, encoder, config.images[name].kind == "volume", config.model.hidden, dtype)
 
-    merges = {"cross_attention": functools.partial(cross_attention.CrossAttention, HEADS, config.model.dropout[1], dtype)}
+    merges = {"cross_attention": functools.partial(cross_attention.CrossAttention, HEADS, config.model.dropout[0], dtype)}
     network = functools.partial(
         Trimodal,
         images={name: tokens(name) for name in settings.image_names(config)},
@@ -171,6 +172,7 @@ def build(config, dtype) -> Trimodal | Module:
         matched=config.align.matching > 0,
         width=config.model.hidden,
         dropped=config.model.modality_dropout,
+        inner_dropout=config.model.dropout[0],
         dropout=config.model.dropout[1],
         temperature=config.align.temperature,
         tasks=heads.sizes(config),

@@ -1,6 +1,7 @@
 """Back from stored voxels to the file they came from: the recorded transforms, inverted. Explanations end on the scanner's own grid."""
 
 import hashlib
+from collections.abc import Iterator
 
 import numpy as np
 from scipy import ndimage
@@ -45,14 +46,26 @@ def source_to_stored(record: dict, voxels: np.ndarray) -> np.ndarray:
 
 def to_source_grid(record: dict, values: np.ndarray) -> np.ndarray:
     """A stored map (s, h, w), say a saliency, interpolated linearly on the file's own (x, y, z) grid, float32; 0 outside the grid."""
-    shape = tuple(record["shape"][:3])
-    result = np.empty(shape, np.float32)
-    columns = np.stack(np.meshgrid(np.arange(shape[0]), np.arange(shape[1]), indexing="ij"), axis=-1).reshape(-1, 2)
-    for z in range(shape[2]):  # a plane at a time: coordinates of a whole volume would take 24 bytes a voxel
-        stored = source_to_stored(record, np.column_stack([columns, np.full(len(columns), z)]))
-        plane = ndimage.map_coordinates(values.astype(np.float32), stored.T, order=1, mode="grid-constant")
-        result[..., z] = plane.reshape(shape[:2])
+    result = np.empty(tuple(record["shape"][:3]), np.float32)
+    for z, stored in enumerate(planes(record)):
+        result[..., z] = sampled(values, stored)
     return result
+
+
+def planes(record: dict) -> Iterator[np.ndarray]:
+    """Of each plane of the file, from z = 0: where its voxels are stored, (x, y, 3) fractional (s, h, w).
+
+    A plane at a time: coordinates of a whole volume would take 24 bytes a voxel.
+    """
+    shape = tuple(record["shape"][:3])
+    columns = np.stack(np.meshgrid(np.arange(shape[0]), np.arange(shape[1]), indexing="ij"), axis=-1).reshape(-1, 2)
+    for z in range(shape[2]):
+        yield source_to_stored(record, np.column_stack([columns, np.full(len(columns), z)])).reshape(*shape[:2], 3)
+
+
+def sampled(values: np.ndarray, stored: np.ndarray) -> np.ndarray:
+    """A stored map (s, h, w) at the places of `planes`, (x, y) float32, linear; 0 outside the grid."""
+    return ndimage.map_coordinates(values.astype(np.float32), np.moveaxis(stored, -1, 0), order=1, mode="grid-constant")
 
 
 def path_hash(paths) -> str:

@@ -169,6 +169,11 @@ def cut(tokenizer: str, texts: Sequence[str], length: int) -> int:
     return sum(len(numbers(tokenizer, text)) > length - 2 for text in texts)
 
 
+def spans(tokenizer: str, text: str, length: int) -> list[tuple[int, int]]:
+    """(first letter, letter behind) in the text of each token that `encode` puts between [CLS] and [SEP], in order."""
+    return parsed(tokenizer).encode(text, add_special_tokens=False).offsets[: length - 2]
+
+
 def words(tokenizer: str, tokens: np.ndarray, mask: np.ndarray) -> list[str]:
     """The entry that each token of one text is, `t` of them; "" where the mask is 0."""
     entry = parsed(tokenizer).id_to_token

@@ -11,8 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec as P
 
+from jaxstroke import compilations, hosts
 from jaxstroke import config as settings
-from jaxstroke import hosts
 from jaxstroke.training import alignment, contrastive, losses, optimizer, published, rates, subtrees
 
 RUN, ROWS = P("run"), P("run", None, "data")
@@ -26,7 +26,7 @@ def make_initial(model, transform, example: dict, fitted: dict, schedule: str = 
     and with that schedule `plateau`.
     """
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=compilations.quickly())
     def initial(seed, begin=None):
         variables = subtrees.replaced(model.init(jax.random.key(seed), example, fitted, train=False), begin or {})
         params, stats = variables["params"], variables.get("batch_stats", {})

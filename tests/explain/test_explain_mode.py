@@ -108,6 +108,7 @@ def test_new_patients_are_explained_by_all_folds(copied, tmp_path, capsys):
         ("--config.explain.layer=nowhere", ("explain.layer",)),
         ("--config.explain.patients=('nobody',)", ("explain.patients", "nobody")),
         ("--config.explain.steps=0", ("explain.steps",)),
+        ("--config.explain.words=-1", ("explain.words",)),
         ("--cohort=absent.csv", ("absent.csv",)),
     ],
 )

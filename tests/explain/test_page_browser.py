@@ -170,3 +170,66 @@ def test_the_strip_is_no_wider_than_the_screen(strips, width):
     strips.set_window_size(width, 900)
     assert strips.execute_script("return document.documentElement.scrollWidth <= document.documentElement.clientWidth + 1")
     strips.set_window_size(1000, 1300)
+
+
+@pytest.fixture
+def words(driver, tmp_path):
+    """A report of two sections, whose last words look at different slices of two images."""
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    pieces = [{"text": "Side", "kind": "word", "map": "", "header": True, "says": "", "strength": 0.1}, {"text": ": ", "kind": "between"}]
+    for name, strength in (("left", 1.0), ("a-rather-long-word-" * 6, 0.2)):
+        pieces += [
+            {"text": name, "kind": "chosen", "map": f"word: {name[:4]}", "header": False, "says": f"{name} says", "strength": strength}
+        ]
+        pieces += [{"text": " ", "kind": "between"}]
+    told = {"by": "From the table.", "notes": [], "failure": "", "sections": [pieces], "chosen": True, "looked": True}
+    volumes = []
+    for image, places in (("flair", (2, 9)), ("lesion", (4, 7))):
+        maps = {"poor: grad cam": np.zeros((20, 20, 12), np.float32)}
+        for title, place in zip(("word: left", "word: a-ra"), places, strict=True):
+            maps[title] = np.full((20, 20, 12), 0.3, np.float32)
+            maps[title][5:8, 5:8, place] = 1.0
+        volumes.append(page.Volume(image, np.full((20, 20, 12), 7, np.int16), np.diag([1.0, 1, 2, 1]), maps))
+    taken = page.Contribution("poor", "section side (taken away)", None, None, -0.2, "report")
+    html = page.render("007", "One network.", [], volumes, [taken], 0.45, (), told)
+    (tmp_path / "patient_007.html").write_text(html)
+    driver.get((tmp_path / "patient_007.html").as_uri())
+    ready = "return [...document.querySelectorAll('.viewer')].every((one) => one.dataset.ready)"
+    WebDriverWait(driver, 20).until(lambda browser: browser.execute_script(ready))
+    yield driver
+    assert [entry for entry in driver.get_log("browser") if entry["level"] == "SEVERE"] == []
+
+
+def shows(browser) -> list[tuple[str, str]]:
+    """(map, slice) of every viewer."""
+    script = """return [...document.querySelectorAll('.viewer')].map((one) =>
+    [one.querySelector('.map').value, one.querySelector('.slice-number').textContent])"""
+    return [tuple(one) for one in browser.execute_script(script)]
+
+
+def test_a_word_is_shown_where_it_looks_by_keyboard(words):
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+    from selenium.webdriver.support.ui import Select
+
+    left, other = words.find_elements(By.CSS_SELECTOR, "button.word")
+    assert shows(words) == [("poor: grad cam", "7 of 12")] * 2 and left.get_attribute("aria-pressed") == "false"
+    left.send_keys(Keys.ENTER)
+    assert shows(words) == [("word: left", "3 of 12"), ("word: left", "5 of 12")]
+    assert left.get_attribute("aria-pressed") == "true" and text(words, ".says") == "left: left says"
+    left.send_keys(Keys.TAB)
+    assert words.switch_to.active_element == other
+    other.send_keys(Keys.SPACE)
+    assert shows(words) == [("word: a-ra", "10 of 12"), ("word: a-ra", "8 of 12")]
+    assert [one.get_attribute("aria-pressed") for one in (left, other)] == ["false", "true"]
+    for chosen in words.find_elements(By.CSS_SELECTOR, ".map"):
+        Select(chosen).select_by_visible_text("poor: grad cam")
+    assert other.get_attribute("aria-pressed") == "false"
+
+
+@pytest.mark.parametrize("width", [1280, 500, 390])
+def test_the_report_is_no_wider_than_the_screen(words, width):
+    words.set_window_size(width, 900)
+    assert words.execute_script("return document.documentElement.scrollWidth <= document.documentElement.clientWidth + 1")
+    words.set_window_size(1000, 1300)

@@ -16,6 +16,12 @@ const COLOURS = Array.from({ length: 256 }, (_, value) => {
 
 const between = (value, low, high) => Math.min(high, Math.max(low, value));
 
+function hottest(map, first, length) {
+  let most = 0, sum = 0;
+  for (let place = first; place < first + length; place++) { most = Math.max(most, map[place]); sum += map[place]; }
+  return most + sum / (256 * length); // of slices that are as hot the one with more of it
+}
+
 async function start(section) {
   const data = JSON.parse(section.querySelector(".voxels").textContent);
   const [slices, rows, columns] = data.shape;
@@ -61,6 +67,12 @@ async function start(section) {
   function fade(by) { if (opacity) { opacity.value = between(Number(opacity.value) + by, 0, 100); draw(); } }
 
   section.addEventListener("show", (event) => { state.slice = between(event.detail, 0, slices - 1); draw(); });
+  section.addEventListener("map", (event) => {
+    chosen.value = event.detail;
+    const sums = Array.from({ length: slices }, (_, slice) => hottest(maps[event.detail], slice * rows * columns, rows * columns));
+    state.slice = sums.indexOf(Math.max(...sums));
+    draw();
+  });
   slider.addEventListener("input", () => { state.slice = slider.value - 1; draw(); });
   if (opacity) opacity.addEventListener("input", draw);
   if (chosen) chosen.addEventListener("change", draw);
