@@ -137,8 +137,8 @@ def test_streamed_from_disk_it_is_the_same(table, tmp_path):
 
 @pytest.mark.parametrize(
     ("kind", "source"),
-    [("train", "synthetic"), ("compile", "synthetic"), *(pytest.param(*one, marks=pytest.mark.slow) for one in
-     (("predict", "synthetic"), ("train", "records"), ("predict", "records"), ("feed", "records")))],
+    [("compile", "synthetic"), *(pytest.param(*one, marks=pytest.mark.slow) for one in
+     (("train", "synthetic"), ("predict", "synthetic"), ("train", "records"), ("predict", "records"), ("feed", "records")))],
 )  # fmt: skip
 def test_measured(tmp_path, kind, source):
     more = (
