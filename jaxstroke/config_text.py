@@ -16,7 +16,7 @@ def text(config: ConfigDict):
             "signals": (),  # images of config.images whose signal inside the mask is told
             "vocabulary": "",  # tokenizer.json or vocab.txt; "" = WordPiece fitted on each fold's training reports
             "vocabulary_size": 512,  # entries at most, of one that is fitted
-            "length": 192,  # tokens a report, [CLS] and [SEP] included; longer ones are cut
+            "length": 208,  # tokens a report, [CLS] and [SEP] included; longer ones are cut
             "positions": 512,  # that the encoder knows
             "control": "none",  # none | shuffled (each patient has another's report) | constant (all have one empty report)
             # the encoder, BERT (Devlin et al. 2019): of weights from a file their sizes

@@ -176,6 +176,9 @@ def test_a_budget_that_is_used_ends_the_run_and_the_same_command_goes_on(table, 
         said = tiny.refused(capsys, tiny.run(table, workdir, *model(server, *more)))
         assert f"{DESCRIBED - 15} of {tiny.PATIENTS} reports are not made: config.text.llm.budget = 15 requests are used" in said
         assert "the same command again goes on" in said and len(server.bodies) == 15
+        listed = tiny.lines(workdir).values()
+        assert len(listed) == tiny.PATIENTS and sum(bool(line["text"]) for line in listed) == 15
+        assert all(line["text"] or line["failure"] for line in listed)
         assert tiny.run(table, workdir, *model(server, *more)) == 0
         assert len(server.bodies) == DESCRIBED and sum(bool(line["text"]) for line in tiny.lines(workdir).values()) == DESCRIBED
 
@@ -185,6 +188,8 @@ def test_a_server_that_is_not_there_ends_the_run(table, tmp_path, capsys):
         arguments = model(server, f"--config.text.llm.cache={tmp_path / 'answers'}")
     said = tiny.refused(capsys, tiny.run(table, tmp_path / "run", *arguments))
     assert "reports are not made" in said and "config.text.llm.url" in said and not (tmp_path / "run" / "run.json").exists()
+    listed = tiny.lines(tmp_path / "run").values()
+    assert len(listed) == tiny.PATIENTS and all(line["failure"] and not line["text"] for line in listed)
 
 
 def test_instructions_are_kept_with_the_run(table, tmp_path):

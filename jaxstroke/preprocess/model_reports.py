@@ -46,9 +46,12 @@ def of_rest(config, prepared, units, found, places: lines.Places, before: dict[s
     with contextlib.closing(terminal.progress("reports", len(todo), "report")) as progress:
         new = llm.written(todo, told, cache, progress.advance)
     ended = [one.failure for one in new.values() if one.ended]
+    made |= {unit: lines.line(one.text, one.failure, one.provenance) | {"key": keys[unit]} for unit, one in new.items()}
     if ended and places.own:
-        raise InputError(f"{len(ended)} of {len(units)} reports are {ended[-1]}")  # the first may tell its own reason, the last that of all
-    return made | {unit: lines.line(one.text, one.failure, one.provenance) | {"key": keys[unit]} for unit, one in new.items()}
+        lines.write(places.folder, made)  # each is made or listed, whatever comes next
+        # The first may tell its own reason, the last that of all.
+        raise InputError(f"{len(ended)} of {len(units)} reports are {ended[-1]} (all are listed in {places.folder / lines.FILE})")
+    return made
 
 
 def kept_prompt(config, places: lines.Places) -> str:
