@@ -30,7 +30,7 @@ FIELDS = {
     "peak_tflops_source", "peak_share", "bytes_per_step", "bandwidth_gb_s", "peak_bandwidth_gb_s", "bandwidth_share", "stages_s",
     "compilations", "start_to_first_step_s", "versions",
 }  # fmt: skip
-FORBIDDEN = "grain nibabel pandas sklearn matplotlib array_record tensorboardX orbax pydicom PIL"
+FORBIDDEN = "grain nibabel pandas sklearn matplotlib array_record tensorboardX orbax pydicom PIL tokenizers urllib3"
 CHILD = f"""
 import sys
 from jaxstroke import main

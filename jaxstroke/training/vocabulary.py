@@ -1,11 +1,13 @@
-"""Reports as tokens of a run: its vocabulary is fitted on its own training patients, unless one was given (design: fold-fitted numbers)."""
+"""Reports as tokens of a run: its vocabulary is fitted on its own training patients, unless one was given (design: fold-fitted numbers).
+
+The library behind it is imported where a report is read: a benchmark on arrays alone runs without.
+"""
 
 import logging
 
 import numpy as np
 
 from jaxstroke import config as settings
-from jaxstroke.preprocess import wordpiece
 
 logger = logging.getLogger("jaxstroke")
 EMPTY = "."  # the report that everybody has under `text.control` = constant
@@ -15,6 +17,8 @@ def of_run(config, loaded, run) -> str:
     """The tokenizer of a run as json text: the same whenever it is asked for."""
     if loaded.reports.vocabulary:
         return loaded.reports.vocabulary
+    from jaxstroke.preprocess import wordpiece
+
     return wordpiece.fit([loaded.units[row].text for row in run.train], config.text.vocabulary_size)
 
 
@@ -28,6 +32,8 @@ def tokens(config, loaded, run) -> dict[str, np.ndarray]:
 
 def encoded(config, tokenizer: str, texts: list[str]) -> dict[str, np.ndarray]:
     """`tokens` and `tokens_mask` of texts, `n t`."""
+    from jaxstroke.preprocess import wordpiece
+
     found, mask = wordpiece.encode(tokenizer, texts, config.text.length)
     return {"tokens": found, "tokens_mask": mask}
 
@@ -55,6 +61,8 @@ def controlled(config, texts: list[str], run=None) -> list[str]:
 
 def warn_of_cut(config, loaded, tokenizer: str):
     """Say how many reports are longer than `text.length`."""
+    from jaxstroke.preprocess import wordpiece
+
     count = wordpiece.cut(tokenizer, [unit.text for unit in loaded.units], config.text.length)
     if count:
         logger.warning(
