@@ -118,6 +118,7 @@ def test_noise_behind_masks_changes_no_step(both_ways):
         np.testing.assert_allclose(terms[name], again[name], rtol=1e-5)
 
 
+@pytest.mark.slow  # five compilations of a step
 def test_every_loss_moves_what_it_is_of(both_ways, trimodal_file):
     """The temperature and the projections learn where their loss has a weight, and stay where it has none."""
     _, (_, batch, fitted) = both_ways
