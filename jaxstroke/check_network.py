@@ -148,13 +148,19 @@ def check_encoder(config):
             raise InputError(
                 f"config.cohort.complete must name '{images[0]}': without its one image 'ich_multitask' knows nothing of a patient"
             )
-    if encoder not in ENCODER_INPUTS:
-        raise InputError(f"config.model.encoder = '{encoder}' is unknown.{nearest(encoder, ENCODER_INPUTS)}")
-    for name in images:
+    check_images(config, lambda name: encoder)
+
+
+def check_images(config, encoder_of):
+    """Images must be of the size and axes that their encoders take. encoder_of: image -> name of its encoder."""
+    named = config.model.encoder
+    if named not in ENCODER_INPUTS:
+        raise InputError(f"config.model.encoder = '{named}' is unknown.{nearest(named, ENCODER_INPUTS)}")
+    for name in settings.image_names(config):
         kind, shape = config.images[name].kind, tuple(config.images[name].shape)
         if kind not in AXES_OF_KIND:
             raise InputError(f"config.images.{name}.kind = '{kind}' is unknown.{nearest(kind, AXES_OF_KIND)}")
-        takes = ENCODER_INPUTS[encoder]
+        takes = ENCODER_INPUTS[encoder_of(name)]
         if takes.axes != AXES_OF_KIND[kind]:
             raise InputError(f"config.images.{name}.kind = '{kind}' has {AXES_OF_KIND[kind]} axes: {takes.title} takes {takes.axes}")
         refused = takes.refusal(shape[-takes.axes :])

@@ -1,11 +1,11 @@
 """Reports, and the network that reads them: what must be there, and fit together."""
 
 from jaxstroke import config as settings
-from jaxstroke.check_network import AXES_OF_KIND, ENCODER_INPUTS, encoder_of
+from jaxstroke.check_network import check_images, encoder_of
 from jaxstroke.errors import InputError, nearest
 
 MODALITIES = ("image", "clinical", "text")
-HEADS = 8  # of attention between image and text: models.trimodal_align.HEADS
+HEADS = 8  # of attention between image and text
 MASKS = ("mask", "mask_log")  # of preprocess.normalise.MASKS
 
 
@@ -17,7 +17,8 @@ def check(config):
     if config.model.name != settings.ALIGNED:
         return
     check_modalities(config)
-    check_images(config)
+    if "image" in config.model.modalities:
+        check_images(config, lambda name: encoder_of(config, name))
     check_merge(config)
     if "text" in config.model.modalities:
         check_encoder(config)
@@ -63,21 +64,6 @@ def check_modalities(config):
         raise InputError("config.model.modalities has 'clinical', but config.clinical names no column: name some, or leave 'clinical' out")
     if "image" in sees and not settings.image_names(config):
         raise InputError("config.model.modalities has 'image', but config.images has none: add one, or leave 'image' out")
-
-
-def check_images(config):
-    """Each image by the encoder that takes its axes."""
-    for name in settings.image_names(config):
-        kind, shape = config.images[name].kind, tuple(config.images[name].shape)
-        if kind not in AXES_OF_KIND:
-            raise InputError(f"config.images.{name}.kind = '{kind}' is unknown.{nearest(kind, AXES_OF_KIND)}")
-        encoder = config.model.encoder
-        if encoder not in ENCODER_INPUTS:
-            raise InputError(f"config.model.encoder = '{encoder}' is unknown.{nearest(encoder, ENCODER_INPUTS)}")
-        takes = ENCODER_INPUTS[encoder_of(config, name)]
-        refused = takes.refusal(shape[-takes.axes :])
-        if refused:
-            raise InputError(f"config.images.{name}.shape = {shape}: {refused}")
 
 
 def check_merge(config):

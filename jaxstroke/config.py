@@ -177,6 +177,11 @@ def reads(config) -> bool:
     return config.model.name == ALIGNED and "text" in config.model.modalities
 
 
+def precomputes(config) -> bool:
+    """Whether what it reads of them was computed before, by an encoder that does not learn."""
+    return reads(config) and config.text.precomputed
+
+
 def finds(config) -> bool:
     """Whether a lesion mask's findings are wanted: of reports, or of the comparator with territories."""
     return bool(config.text.mask) and (config.text.source in ("template", "llm") or config.evaluate.comparators.territories)

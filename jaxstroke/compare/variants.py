@@ -7,10 +7,11 @@ from ml_collections import ConfigDict
 from jaxstroke import check, config_json, limits
 from jaxstroke.compare import ablations
 from jaxstroke.errors import InputError, nearest
+from jaxstroke.evaluation.predictions import REGRESSIONS
 
 BASE = "base"  # the config itself, where no variant is without a change
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_+-]{0,99}")
-TAKEN = ("network", "clinical_logistic", "clinical_volume_logistic", "clinical_territory_logistic")  # models of the reference's own report
+TAKEN = ("network", *REGRESSIONS)  # models of the reference's own report
 SHARED = ("cohort", "images", "clinical", "split", "variants", "evaluate.censoring", "evaluate.per")  # what makes patients, records, folds
 
 

@@ -10,12 +10,10 @@ import pandas as pd
 from etils import epath
 
 from jaxstroke.errors import InputError
-from jaxstroke.evaluation import files, metrics, report, story, wording
+from jaxstroke.evaluation import files, metrics, predictions, report, story, wording
 from jaxstroke.evaluation.delong import holm
 from jaxstroke.evaluation.wording import show
 
-# Of the first variant: what any network must beat.
-BESIDE = ("clinical_logistic", "clinical_volume_logistic", "clinical_territory_logistic")
 COST = {"parameters": int, "training_seconds": int | float, "networks_of": list}  # of `cost.json` of a variant
 COLUMNS = (
     "task", "variant", "kind", "n", "events", "auc", "auc_low", "auc_high", "auprc", "brier", "slope", "sensitivity", "specificity",
@@ -56,7 +54,7 @@ def is_of(line, kinds: dict) -> bool:
 def compute(frames: dict[str, pd.DataFrame], resamples: int, attainable: str = "") -> dict:
     """As `metrics.compute`, of every variant's network, and of the first one's comparators. frames: {variant: predictions}."""
     first = next(iter(frames))
-    beside = frames[first][frames[first]["model"].isin([*BESIDE, f"column:{attainable}"])]
+    beside = frames[first][frames[first]["model"].isin([*predictions.REGRESSIONS, f"column:{attainable}"])]
     networks = [frame[frame["model"] == "network"].assign(model=name) for name, frame in frames.items()]
     content = metrics.compute(pd.concat([*networks, beside], ignore_index=True), resamples, attainable, first=first)
     for task in {line["task"] for line in content["paired"]}:

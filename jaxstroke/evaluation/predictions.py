@@ -31,6 +31,7 @@ COLUMNS = (
     "patient_id", "unit_id", "repeat", "fold", "seed", "split", "task", "class", "model",
     "probability", "logit", "label", "weight", "missing", "recalibrated",
 )  # fmt: skip
+REGRESSIONS = ("clinical_logistic", "clinical_volume_logistic", "clinical_territory_logistic")  # what any network must beat
 TEXT = ("patient_id", "unit_id", "split", "task", "class", "model", "missing")
 WHOLE = ("repeat", "fold", "seed")
 NUMBERS = ("probability", "logit", "label", "weight", "recalibrated")

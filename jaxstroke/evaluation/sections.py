@@ -5,6 +5,7 @@ import statistics
 import numpy as np
 
 from jaxstroke.evaluation import curves, plots
+from jaxstroke.evaluation.predictions import REGRESSIONS
 from jaxstroke.evaluation.wording import few, kind_of, lead, main_model, model_name, share, show, span
 
 STYLES = ("s0", "s1", "s2", "s3", "s4", "s5")
@@ -19,8 +20,7 @@ def shown_models(content: dict, task: str) -> list[str]:
     known = [model for model, tasks in content["models"].items() if task in tasks]
     read = {line["model"] for line in content["readers"] if line["task"] == task}
     columns = [model for model in known if model.startswith("column:") and "_without_" not in model and model not in read]
-    beside = ("clinical_logistic", "clinical_volume_logistic", "clinical_territory_logistic")
-    wanted = [main_model(content, task), *beside, f"column:{content['attainable']}", *columns]
+    wanted = [main_model(content, task), *REGRESSIONS, f"column:{content['attainable']}", *columns]
     return [model for model in dict.fromkeys(wanted) if model in known][:MOST_CURVES]
 
 

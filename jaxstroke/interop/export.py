@@ -24,7 +24,7 @@ from jaxstroke.errors import InputError
 from jaxstroke.evaluation import files
 from jaxstroke.feed import load
 from jaxstroke.interop import artefact, model_card, preprocessing
-from jaxstroke.preprocess import clinical
+from jaxstroke.preprocess import clinical, records
 from jaxstroke.training import engine as engines
 from jaxstroke.training import predict
 
@@ -82,7 +82,5 @@ def packed(numbers: dict[str, np.ndarray]) -> bytes:
 
 def write_bytes(path: epath.Path, content: bytes) -> str:
     """Write whole or not at all; the sha256."""
-    temporary = path.parent / f".{path.name}.partial"
-    temporary.write_bytes(content)
-    temporary.replace(path)
+    records.write_bytes(path, content)
     return hashlib.sha256(content).hexdigest()

@@ -7,25 +7,16 @@ import jax
 import jax.numpy as jnp
 
 from jaxstroke.models import layers
+from jaxstroke.models.encoders.vit import norm
+from jaxstroke.models.layers import masked_mean
 
 SMALLEST = 1e-4  # squared length; a row whose units are all dropped is 0, and its gradient is this root's inverse times the others'
 LEAST = -1e9  # in place of the logit of a key that is not there
 
 
-def masked_mean(x: jax.Array, mask: jax.Array) -> jax.Array:
-    """`b n f, b n -> b f` float32 over what is there, 0 where nothing is."""
-    x = (x.astype(jnp.float32) * mask[..., None]).sum(-2)
-    return x / jnp.maximum(mask.sum(-1, keepdims=True), 1)
-
-
 def unit(x: jax.Array) -> jax.Array:
     """`... f` of length 1, float32; zeros stay zeros."""
-    x = x.astype(jnp.float32)
-    return x * jax.lax.rsqrt(jnp.maximum(jnp.square(x).sum(-1, keepdims=True), SMALLEST))
-
-
-def norm(dtype: jnp.dtype, name: str) -> nn.LayerNorm:
-    return nn.LayerNorm(use_fast_variance=False, dtype=dtype, name=name)
+    return layers.unit(x.astype(jnp.float32), SMALLEST)
 
 
 class Attention(nn.Module):
@@ -90,7 +81,7 @@ class CrossAttention(nn.Module):
     """Both ways at once, then a gate between image and text: (`b 3f`, attention of words to voxels `b t n`).
 
     image `b n f` with mask `b n`, words `b t f` (conditioned) with masks `b t`: shown, those that are merged; columns `b f`, zeros where
-    there are none. pooled: image and words before attention, `b f` each, which the gate sees.
+    there are none.
     """
 
     heads: int
@@ -142,8 +133,7 @@ def matching(match: Callable, sides: dict, projected: tuple, patient: jax.Array,
     match: (image, mask, words, mask) -> log-odds. sides: {"image": (tokens, mask), "words": (tokens, mask)}. projected: both, `b f` of
     length 1. pair: `b`, 1 where a row has both. Inside shard_map only. A row that finds no other gives its own pair's loss alone.
     """
-    everyone = jax.lax.all_gather((sides, patient, pair), axis, tiled=True)
-    others, of, there = everyone
+    others, of, there = jax.lax.all_gather((sides, patient, pair), axis, tiled=True)
     allowed = (patient[:, None] != of) & (there > 0)
     found = nn.softplus(-match(*sides["image"], *sides["words"]))
     any_other = allowed.any(-1).astype(jnp.float32)

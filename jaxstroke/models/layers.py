@@ -162,6 +162,17 @@ def kept_channels(rate: float, keys: jax.Array | None, shape: tuple[int, ...]) -
     return jax.vmap(lambda key: jax.random.bernoulli(key, 1.0 - rate, shape))(keys) / (1.0 - rate)
 
 
+def masked_mean(x: jax.Array, mask: jax.Array) -> jax.Array:
+    """`b n f, b n -> b f` float32 over what is there, 0 where nothing is."""
+    x = (x.astype(jnp.float32) * mask[..., None]).sum(-2)
+    return x / jnp.maximum(mask.sum(-1, keepdims=True), 1)
+
+
+def unit(x: jax.Array, smallest: float) -> jax.Array:
+    """`... f` float32 of length 1; shorter than the root of `smallest` it is as much longer as one of that length, and zeros stay zeros."""
+    return x * jax.lax.rsqrt(jnp.maximum(jnp.square(x).sum(-1, keepdims=True), smallest))
+
+
 class MaskedLSTM(nn.Module):
     """The hidden state after the last valid element: `b s f, b s -> b units`. Padding anywhere in the sequence changes nothing.
 

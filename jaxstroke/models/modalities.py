@@ -6,7 +6,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxstroke.models import cross_attention, layers
+from jaxstroke.models import layers
 from jaxstroke.models.encoders import bert, vit
 
 SITE = 320  # of BERT's first dropout
@@ -39,7 +39,7 @@ class Image(nn.Module):
         tokens = nn.Dense(self.width, dtype=self.dtype, name="project")(maps.reshape(b, -1, maps.shape[-1]))
         tokens = tokens + jnp.asarray(vit.sincos(grid, self.width), self.dtype)
         named = self.param("image", nn.initializers.normal(0.02), (self.width,))
-        return cross_attention.norm(self.dtype, "norm")(tokens + named.astype(self.dtype)), there, grid
+        return vit.norm(self.dtype, "norm")(tokens + named.astype(self.dtype)), there, grid
 
     def last_map(self, x: jax.Array, mask: jax.Array, keys: jax.Array | None, train: bool) -> jax.Array:
         *_, last, _ = self.encoder(x, mask, keys, train).values()

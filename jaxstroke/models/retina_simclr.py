@@ -28,7 +28,7 @@ class Eye(nn.Module):
         b, s, *space = x.shape
         flat = standardise.standardised(x.reshape(b * s, *space), self.standard)
         pooled = self.encoder(flat, mask.reshape(-1), layers.keys_of_pictures(keys, s), train)["pooled"].reshape(b, s, -1)
-        return (pooled * mask[..., None]).sum(1) / jnp.maximum(mask.sum(1), 1)[:, None]
+        return layers.masked_mean(pooled, mask)
 
 
 class Retina(nn.Module):

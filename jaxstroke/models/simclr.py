@@ -33,7 +33,7 @@ class Projected(nn.Module):
         x = nn.Dense(self.units[0], use_bias=False, dtype=self.dtype, name="projector1")(x)
         x = activation.relu(self.norm(name="projector_norm")(x, mask, train))
         x = nn.Dense(self.units[1], dtype=self.dtype, name="projector2")(x).astype(jnp.float32)
-        return x * jax.lax.rsqrt(jnp.maximum(jnp.square(x).sum(-1, keepdims=True), SMALLEST))
+        return layers.unit(x, SMALLEST)
 
 
 class Contrast(nn.Module):
@@ -69,7 +69,7 @@ class Contrast(nn.Module):
 def mean(z: jax.Array, mask: jax.Array) -> jax.Array:
     """`b 2 s f, b s -> b 2 f` of length 1: the mean over a row's pictures."""
     x = (z * mask[:, None, :, None]).sum(2)
-    return x * jax.lax.rsqrt(jnp.maximum(jnp.square(x).sum(-1, keepdims=True), SMALLEST))
+    return layers.unit(x, SMALLEST)
 
 
 def build(config, dtype) -> Contrast:

@@ -13,12 +13,14 @@ import jax
 import jax.numpy as jnp
 
 from jaxstroke import config as settings
+from jaxstroke.check_network import encoder_of
+from jaxstroke.check_reports import HEADS
 from jaxstroke.models import activation, cross_attention, encoders, heads, layers, modalities
-from jaxstroke.models.cross_attention import masked_mean, unit
+from jaxstroke.models.cross_attention import unit
 from jaxstroke.models.encoders import clinical
+from jaxstroke.models.layers import masked_mean
 from jaxstroke.models.modalities import nothing, zeros
 
-HEADS = 8  # of attention between image and text
 DROPPED = {"text": 310, "clinical": 311}  # sites of modality dropout
 
 
@@ -158,7 +160,7 @@ def build(config, dtype) -> Trimodal | Module:
     sees = config.model.modalities
 
     def tokens(name: str) -> Callable:
-        encoder = encoders.of_config(config, dtype, encoders.encoder_of(config, name))
+        encoder = encoders.of_config(config, dtype, encoder_of(config, name))
         return functools.partial(modalities.Image, encoder, config.images[name].kind == "volume", config.model.hidden, dtype)
 
     merges = {"cross_attention": functools.partial(cross_attention.CrossAttention, HEADS, config.model.dropout[0], dtype)}

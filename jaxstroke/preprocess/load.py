@@ -10,7 +10,7 @@ from jaxstroke.preprocess import clinical, records
 
 @dataclasses.dataclass(frozen=True)
 class Reports:
-    """What `reports.made` knows of a cohort's masks and reports.
+    """What `reports.attached` knows of a cohort's masks and reports.
 
     lines: unit -> its line of `reports.jsonl`. territories: the atlas's numbers and names, {} without one. vocabulary: a tokenizer as json
     text, "" where one is fitted on each fold.

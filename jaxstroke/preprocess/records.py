@@ -74,10 +74,15 @@ def is_local(folder) -> bool:
 
 def write_text(path, text: str):
     """Write a file whole or not at all."""
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path, content: bytes):
+    """Write a file whole or not at all."""
     path = epath.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.parent / f"{path.name}.tmp-{os.getpid()}"
-    temporary.write_text(text)
+    temporary.write_bytes(content)
     temporary.replace(path)
 
 

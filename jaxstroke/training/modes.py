@@ -76,7 +76,7 @@ def make_ready(
             work.write(workdir, config, [str(device) for device in jax.devices()], hashes)
         begin = pretrain(begin, cohort, prepared, folds)
     loaded = precomputed.with_words(config, load.load(config, cohort, prepared), workdir, begin)
-    begin = None if config.text.precomputed else begin
+    begin = None if settings.precomputes(config) else begin  # it has been used
     todo = [runs.with_fewer_labels(run, config, loaded.arrays) for run in runs.make_runs(config, folds, loaded.index)]
     begin = begin and begin.choose(todo, loaded.units, config.pretrain.transductive)
     follow_up = runs.followed(config, loaded.units)

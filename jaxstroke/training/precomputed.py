@@ -4,7 +4,6 @@ The encoder's weights are kept in the workdir, so that new patients are read by 
 """
 
 import io
-import zipfile
 
 import jax
 import jax.numpy as jnp
@@ -14,9 +13,11 @@ from flax import traverse_util
 
 from jaxstroke import config as settings
 from jaxstroke import hosts
+from jaxstroke.cohort.npz import DAMAGED
 from jaxstroke.errors import InputError
 from jaxstroke.feed import load, plan
 from jaxstroke.models import compute_dtype, modalities
+from jaxstroke.preprocess import records
 from jaxstroke.training import vocabulary
 
 FILE = "text_encoder.npz"
@@ -28,7 +29,7 @@ def with_words(config, loaded: load.Loaded, workdir: epath.Path, begin=None) -> 
 
     begin: of `interop.init_from`, whose weights are kept; without it those of the workdir are taken.
     """
-    if not settings.reads(config) or not config.text.precomputed:
+    if not settings.precomputes(config):
         return loaded
     if begin is not None and hosts.first() and not (workdir / FILE).exists():
         write(workdir / FILE, begin.ready()["params"])
@@ -48,10 +49,9 @@ def with_words(config, loaded: load.Loaded, workdir: epath.Path, begin=None) -> 
 
 def write(path: epath.Path, params: dict):
     """Weights as npz, whole or not at all."""
-    content, temporary = io.BytesIO(), path.parent / f".{path.name}.partial"
+    content = io.BytesIO()
     np.savez(content, **traverse_util.flatten_dict(params, sep="/"))
-    temporary.write_bytes(content.getvalue())
-    temporary.replace(path)
+    records.write_bytes(path, content.getvalue())
 
 
 def read(path: epath.Path) -> dict:
@@ -61,5 +61,5 @@ def read(path: epath.Path) -> dict:
     try:
         with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as found:
             return traverse_util.unflatten_dict({name: found[name] for name in found.files}, sep="/")
-    except (ValueError, OSError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile):
+    except (OSError, *DAMAGED):
         raise InputError(f"{path} is damaged: {cure}") from None

@@ -10,10 +10,11 @@ import numpy as np
 from jaxstroke import config as settings
 from jaxstroke import outcomes
 from jaxstroke.evaluation import comparators
+from jaxstroke.evaluation.predictions import REGRESSIONS
 from jaxstroke.training import fusion
 from jaxstroke.training.fusion import Modules
 
-WITH_TERRITORIES = "clinical_territory_logistic"  # the regression with the shares of territories, and the volume where there is one
+PLAIN, WITH_VOLUME, WITH_TERRITORIES = REGRESSIONS  # the last with the volume too, where there is one
 
 
 @dataclass(frozen=True)
@@ -112,10 +113,10 @@ def comparator_inputs(config, schema, patients: Patients, task: str):
     outcome = config.cohort.outcomes[task][0]
     own = np.array([schema.variables[variable] == outcome for variable in schema.source], bool)
     mask = np.where(own, 0, mask)
-    yield "clinical_logistic", values, mask
+    yield PLAIN, values, mask
     if patients.volume_ml is not None:
         values, mask = comparators.with_volume(values, mask, patients.volume_ml)
-        yield "clinical_volume_logistic", values, mask
+        yield WITH_VOLUME, values, mask
     if patients.territories is not None:
         yield WITH_TERRITORIES, *comparators.with_territories(values, mask, patients.territories)
 

@@ -3,6 +3,7 @@
 The library behind it is imported where a report is read: a benchmark on arrays alone runs without.
 """
 
+import functools
 import logging
 
 import numpy as np
@@ -17,14 +18,19 @@ def of_run(config, loaded, run) -> str:
     """The tokenizer of a run as json text: the same whenever it is asked for."""
     if loaded.reports.vocabulary:
         return loaded.reports.vocabulary
+    return fitted_on(tuple(loaded.units[row].text for row in run.train), config.text.vocabulary_size)
+
+
+@functools.lru_cache(maxsize=64)  # of the runs of a cohort: each is asked for when it is trained, and when it is judged
+def fitted_on(texts: tuple[str, ...], size: int) -> str:
     from jaxstroke.preprocess import wordpiece
 
-    return wordpiece.fit([loaded.units[row].text for row in run.train], config.text.vocabulary_size)
+    return wordpiece.fit(texts, size)
 
 
 def tokens(config, loaded, run) -> dict[str, np.ndarray]:
     """`tokens` int32 and `tokens_mask`, `n t` each, of all rows of the cohort; {} where the network reads none of a run's own."""
-    if not settings.reads(config) or config.text.precomputed:
+    if not settings.reads(config) or settings.precomputes(config):
         return {}
     texts = controlled(config, [unit.text for unit in loaded.units], run)
     return encoded(config, of_run(config, loaded, run), texts)

@@ -11,13 +11,11 @@ from dataclasses import dataclass
 import flax.linen as nn
 import jax.numpy as jnp
 
-from jaxstroke.check_network import ENCODER_INPUTS, Takes, encoder_of
+from jaxstroke.check_network import ENCODER_INPUTS, Takes
 from jaxstroke.errors import InputError, nearest
 from jaxstroke.models import layers
 from jaxstroke.models import norm as norms
 from jaxstroke.models.encoders import densenet, perez, resnet, slices, vit
-
-__all__ = ["ENCODERS", "Encoder", "Parts", "encoder_of", "make", "of_config"]
 
 
 @dataclass(frozen=True)

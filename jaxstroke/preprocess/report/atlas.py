@@ -16,7 +16,7 @@ from jaxstroke import workdir as work
 from jaxstroke.cohort.files import VOLUMES, ReadError, content_of
 from jaxstroke.cohort.readers import read_image
 from jaxstroke.errors import InputError
-from jaxstroke.preprocess import volume
+from jaxstroke.preprocess import records, volume
 
 LARGEST_NUMBER = 2**31 - 1
 NUMBER = re.compile(r"[0-9]{1,9}")
@@ -87,12 +87,9 @@ def copied(path, names_path, folder) -> tuple[str, str]:
         contents = {image: content_of(source)} | ({folder / "atlas.txt": content_of(names)} if names else {})
     except ReadError as error:
         raise InputError(f"config.text.atlas = {path} and its names: {error}; {CURE}") from None
-    folder.mkdir(parents=True, exist_ok=True)
     for target in (folder / f"atlas{ending}" for ending in (*VOLUMES, ".txt")):
         if target in contents:
-            temporary = target.parent / f".{target.name}.partial"
-            temporary.write_bytes(contents[target])
-            temporary.replace(target)
+            records.write_bytes(target, contents[target])
         else:
             target.unlink(missing_ok=True)
     return str(image), str(folder / "atlas.txt") if names else ""

@@ -6,6 +6,7 @@ import json
 from etils import epath
 
 from jaxstroke import workdir as work
+from jaxstroke.preprocess import records
 
 FILE = "reports.jsonl"
 
@@ -51,10 +52,7 @@ def read(folder) -> dict[str, dict]:
 
 def write(folder, lines: dict[str, dict]):
     """Whole or not at all."""
-    path = epath.Path(folder) / FILE
-    temporary = path.parent / f".{FILE}.partial"
-    temporary.write_text("".join(json.dumps({"unit": unit} | one) + "\n" for unit, one in lines.items()))
-    temporary.replace(path)
+    records.write_text(epath.Path(folder) / FILE, "".join(json.dumps({"unit": unit} | one) + "\n" for unit, one in lines.items()))
 
 
 def share(source, target):
