@@ -17,6 +17,8 @@ CHOICES = {
     "model.joined": ("cross_attention", "concat", "two_tower"),
     "text.source": ("none", "given", "template", "llm"),
     "text.control": ("none", "shuffled", "constant"),
+    "text.pool": ("attention", "mean"),
+    "align.local": ("contrast", "cosine"),
     "optimizer.name": ("adamw", "adamw_amsgrad", "sgd", "lars"),
     "optimizer.schedule": ("constant", "cosine", "plateau"),
     "train.dtype": ("auto", "float32", "bfloat16"),

@@ -59,89 +59,85 @@ class Perceptron(nn.Module):
 
 
 class Conditioned(nn.Module):
-    """Words moved by what the image shows, the paper's conditional prior: `(1 + g(v)) LN(T) + b(v)`; g and b begin at 0.
+    """Words normed, and these moved by what the image shows, the paper's conditional prior: `LN(T)` and `(1 + g(v)) LN(T) + b(v)`.
 
-    `b t f, b f, b -> b t f`; there: whether a row has an image.
+    g and b begin at 0. `b t f, b f, b -> b t f` twice; there: whether a row has an image.
     """
 
     wanted: bool
     dtype: jnp.dtype
 
     @nn.compact
-    def __call__(self, words: jax.Array, seen: jax.Array, there: jax.Array) -> jax.Array:
+    def __call__(self, words: jax.Array, seen: jax.Array, there: jax.Array) -> tuple[jax.Array, jax.Array]:
         words = norm(self.dtype, "norm")(words)
         if not self.wanted:
-            return words
+            return words, words
         moved = nn.Dense(2 * words.shape[-1], kernel_init=nn.initializers.zeros, dtype=self.dtype, name="film")(seen)
         scale, shift = jnp.split((moved * there[:, None]).astype(self.dtype)[:, None], 2, -1)
-        return words * (1 + scale) + shift
+        return words, words * (1 + scale) + shift
+
+
+class Pool(nn.Module):
+    """Words to one vector, `b t f, b t -> b f` float32, zeros where no word is there. kind: mean | attention.
+
+    Attention: each of `heads` parts of the vector is a mean of its own, by shares that every word asks for, so that one word among fifty
+    can be heard.
+    """
+
+    kind: str
+    heads: int
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, words: jax.Array, mask: jax.Array) -> jax.Array:
+        if self.kind == "mean":
+            return masked_mean(words, mask)
+        asked = nn.Dense(self.heads, dtype=self.dtype, name="ask")(words).astype(jnp.float32)
+        shares = nn.softmax(jnp.where(mask[..., None] > 0, asked, LEAST), 1) * mask[..., None]
+        values = nn.Dense(words.shape[-1], dtype=self.dtype, name="value")(words).reshape(*asked.shape, -1)
+        return jnp.einsum("bth,bthf->bhf", shares, values.astype(jnp.float32)).reshape(len(words), -1)
 
 
 class CrossAttention(nn.Module):
     """Both ways at once, then a gate between image and text: (`b 3f`, attention of words to voxels `b t n`).
 
     image `b n f` with mask `b n`, words `b t f` (conditioned) with masks `b t`: shown, those that are merged; columns `b f`, zeros where
-    there are none.
+    there are none. pool: a `Pool` but for its name.
     """
 
+    width: int
     heads: int
+    pool: Callable
     dropout: float
     dtype: jnp.dtype
 
-    @nn.compact
+    def setup(self):
+        self.words_to_image, self.image_to_words = (Attention(self.heads, self.dtype) for _ in range(2))
+        self.gate = nn.Dense(self.width, dtype=self.dtype)
+        self.image_perceptron, self.words_perceptron = (Perceptron(self.dropout, site, self.dtype) for site in (301, 302))
+        self.words_pool = self.pool()
+
     def __call__(self, image: jax.Array, mask: jax.Array, words: jax.Array, shown: jax.Array, columns: jax.Array, keys) -> tuple:
-        seen, where = Attention(self.heads, self.dtype, name="words_to_image")(words, image, mask)
-        read, _ = Attention(self.heads, self.dtype, name="image_to_words")(image, words, shown)
-        gate = jnp.concatenate([masked_mean(image, mask), masked_mean(words, shown), columns], -1)
-        gate = nn.sigmoid(nn.Dense(image.shape[-1], dtype=self.dtype, name="gate")(gate).astype(jnp.float32))
-        image = Perceptron(self.dropout, 301, self.dtype, name="image_perceptron")(image + read, keys)
-        words = Perceptron(self.dropout, 302, self.dtype, name="words_perceptron")(words + seen, keys)
-        merged = [gate * masked_mean(image, mask), (1 - gate) * masked_mean(words, shown), columns]
+        seen, where = self.words_to_image(words, image, mask)
+        read, _ = self.image_to_words(image, words, shown)
+        gate = self.gate(jnp.concatenate([masked_mean(image, mask), masked_mean(words, shown), columns], -1))
+        gate = nn.sigmoid(gate.astype(jnp.float32))
+        image = self.image_perceptron(image + read, keys)
+        words = self.words_perceptron(words + seen, keys)
+        merged = [gate * masked_mean(image, mask), (1 - gate) * self.words_pool(words, shown), columns]
         return jnp.concatenate(merged, -1), where
+
+    def look(self, words: jax.Array, image: jax.Array, mask: jax.Array) -> jax.Array:
+        """Where words look, in any image: `b t f, b n f, b n -> b t n`."""
+        return self.words_to_image(words, image, mask)[1]
 
 
 class Late(nn.Module):
     """Image, words and columns side by side, as `CrossAttention` is called; `where` is even, as no word looks anywhere."""
 
+    pool: Callable
+
     @nn.compact
     def __call__(self, image: jax.Array, mask: jax.Array, words: jax.Array, shown: jax.Array, columns: jax.Array, keys) -> tuple:
         where = jnp.broadcast_to((mask / jnp.maximum(mask.sum(-1, keepdims=True), 1))[:, None], (*words.shape[:2], mask.shape[-1]))
-        return jnp.concatenate([masked_mean(image, mask), masked_mean(words, shown), columns], -1), where
-
-
-class Matcher(nn.Module):
-    """The log-odds that words belong to an image, `b`: words look at the image, and are pooled."""
-
-    heads: int
-    dtype: jnp.dtype
-
-    @nn.compact
-    def __call__(self, image: jax.Array, mask: jax.Array, words: jax.Array, words_mask: jax.Array) -> jax.Array:
-        seen, _ = Attention(self.heads, self.dtype, name="words_to_image")(words, image, mask)
-        x = Perceptron(0.0, 0, self.dtype, name="perceptron")(words + seen, None)
-        return nn.Dense(1, name="head")(masked_mean(x, words_mask))[:, 0]
-
-
-def hardest(similar: jax.Array, keys: jax.Array, site: int) -> jax.Array:
-    """`b N -> b`: the place of another drawn by the softmax of its similarity; what does not count is `LEAST`."""
-    return jax.vmap(lambda key, row: jax.random.categorical(jax.random.fold_in(key, site), row))(keys, similar)
-
-
-def matching(match: Callable, sides: dict, projected: tuple, patient: jax.Array, pair: jax.Array, scale: jax.Array, keys, axis: str):
-    """Cross-entropy of matching a row, `b`: its own pair against the hardest other report and the hardest other image of the batch.
-
-    match: (image, mask, words, mask) -> log-odds. sides: {"image": (tokens, mask), "words": (tokens, mask)}. projected: both, `b f` of
-    length 1. pair: `b`, 1 where a row has both. Inside shard_map only. A row that finds no other gives its own pair's loss alone.
-    """
-    others, of, there = jax.lax.all_gather((sides, patient, pair), axis, tiled=True)
-    allowed = (patient[:, None] != of) & (there > 0)
-    found = nn.softplus(-match(*sides["image"], *sides["words"]))
-    any_other = allowed.any(-1).astype(jnp.float32)
-    for number, (own, name) in enumerate((("image", "words"), ("words", "image"))):
-        every = jax.lax.all_gather(projected[1 - number], axis, tiled=True)
-        similar = jnp.where(allowed, jnp.matmul(projected[number], every.T, precision=jax.lax.Precision.HIGHEST) * scale, LEAST)
-        place = hardest(jax.lax.stop_gradient(similar), keys, 400 + number)
-        wrong = jax.tree.map(lambda x, place=place: x[place], others[name])
-        pairs = (*sides[own], *wrong) if own == "image" else (*wrong, *sides[own])
-        found = found + any_other * nn.softplus(match(*pairs))
-    return found / (1 + 2 * any_other)
+        return jnp.concatenate([masked_mean(image, mask), self.pool(name="words_pool")(words, shown), columns], -1), where

@@ -85,8 +85,9 @@ def make_bert(config, dtype: jnp.dtype) -> Callable:
     text = config.text
     sizes = {"width": text.width, "depth": text.depth, "heads": text.heads, "intermediate": text.intermediate}
     frozen = config.optimizer.text_rate == 0 or text.precomputed
-    rest = {"dropout": 0.0 if frozen else text.dropout, "vocabulary": text.vocabulary_size, "positions": text.positions, "dtype": dtype}
-    return lambda name: bert.Bert(**sizes, **rest, remat=config.model.remat, name=name)
+    tables = {"vocabulary": text.vocabulary_size, "positions": text.positions, "ordered": text.ordered}
+    rest = {"dropout": 0.0 if frozen else text.dropout, "dtype": dtype, "remat": config.model.remat}
+    return lambda name: bert.Bert(**sizes, **tables, **rest, name=name)
 
 
 def reader(config, dtype: jnp.dtype) -> Callable:

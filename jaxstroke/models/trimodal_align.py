@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jaxstroke import config as settings
 from jaxstroke.check_network import encoder_of
 from jaxstroke.check_reports import HEADS
-from jaxstroke.models import activation, cross_attention, encoders, heads, layers, modalities
+from jaxstroke.models import activation, cross_attention, encoders, heads, layers, modalities, pairs
 from jaxstroke.models.cross_attention import unit
 from jaxstroke.models.encoders import clinical
 from jaxstroke.models.layers import masked_mean
@@ -29,15 +29,18 @@ class Trimodal(nn.Module):
 
     The features: `patient`, `b f`, what is merged; `attention/<image>`, `b t *grid`, where in the image each token of the report looks.
     images: by name, an `Image` but for its name. reader: of the report, called with the batch. merge: `CrossAttention` or `Late`.
-    matched: whether reports are matched with images. inner_dropout: in the encoder of columns; dropout: of what is merged.
+    pool: a `Pool` but for its name. matched: whether reports are matched with images. local: how words are aligned with what they look
+    at: contrast | cosine | "" (they are not). inner_dropout: in the encoder of columns; dropout: of what is merged.
     """
 
     images: dict[str, Callable]
     reader: Callable | None
     clinical: bool
     merge: Callable
+    pool: Callable
     conditioned: bool
     matched: bool
+    local: str
     width: int
     dropped: float
     inner_dropout: float
@@ -54,15 +57,22 @@ class Trimodal(nn.Module):
         columns, known = self.records(batch, fitted, keys)
         there, told = mask.max(-1), said_mask.max(-1)
         v = masked_mean(image, mask)
-        said = cross_attention.Conditioned(self.conditioned, self.dtype, name="condition")(said, v, there)
+        condition = cross_attention.Conditioned(self.conditioned, self.dtype, name="condition")
+        plain, moved = condition(said, v, there)
         shown = said_mask * self.kept("text", keys, told)[:, None]
         known = known * self.kept("clinical", keys, known)
-        merged, where = self.merge(name="merge")(image, mask, said, shown, columns * known[:, None], keys)
+        merge = self.merge(name="merge")
+        merged, where = merge(image, mask, moved, shown, columns * known[:, None], keys)
         merged = jnp.concatenate([merged, there[:, None], shown.max(-1, keepdims=True), known[:, None]], -1)
         x = activation.relu(nn.Dense(self.width, dtype=self.dtype, name="head")(merged))
         logits = heads.Heads(self.tasks, name="heads")(layers.dropout(x, self.dropout, keys, site=200))
         features = {"patient": x.astype(jnp.float32), **self.attention(where, grids)}
-        aligned = self.aligned(batch, (image, mask, v, there), (said, said_mask, told), columns, where, keys)
+        aligned = self.aligned(batch, v, there, plain, said_mask, columns)
+        if self.matched:
+            aligned["matching"] = self.matching((image, mask), (plain, said_mask), batch, aligned, keys)
+        if self.local:
+            look = (condition, merge.look)
+            aligned["words"] = self.found_again(look, (image, mask, v, there), (said, said_mask), batch, aligned, keys)
         return {"logits": logits, "features": features, "parts": {}, "aligned": aligned}
 
     def seen(self, batch: dict, keys, train: bool) -> tuple[jax.Array, jax.Array, dict]:
@@ -110,38 +120,47 @@ class Trimodal(nn.Module):
             start += size
         return found
 
-    def aligned(self, batch: dict, seen: tuple, said: tuple, columns: jax.Array, where: jax.Array, keys) -> dict:
-        """What the losses of alignment read: {"report", "clinical": (`b f`, `b f`, `b`), "words", "matching": (`b`, `b`), "scale"}.
+    def aligned(self, batch: dict, v: jax.Array, there: jax.Array, words: jax.Array, words_mask: jax.Array, columns: jax.Array) -> dict:
+        """What the losses of alignment read: {"report", "clinical": (`b f`, `b f`, `b`), "scale"}, and from below "words", "matching".
 
-        The first two are pairs of length 1 and whether a row has both; the others losses of rows, and their weights.
+        Pairs of length 1, and whether a row has both. Words are not conditioned here: a word that holds the image's own vector would be
+        aligned with it whatever it says.
         """
-        image, mask, v, there = seen
-        words, words_mask, told = said
         of_image = unit(nn.Dense(self.width, dtype=self.dtype, name="align_image")(v))
-        of_words = unit(nn.Dense(self.width, dtype=self.dtype, name="align_text")(masked_mean(words, words_mask)))
+        told = self.pool(name="align_pool")(words, words_mask)
+        of_words = unit(nn.Dense(self.width, dtype=self.dtype, name="align_text")(told))
         of_columns = unit(nn.Dense(self.width, dtype=self.dtype, name="align_clinical")(columns))
         scale = jnp.exp(-self.param("log_temperature", nn.initializers.constant(math.log(self.temperature)), ()))
-        scale = jnp.minimum(scale, 100.0)  # as CLIP's
-        pair = there * told
-        looked = jnp.einsum("btn,bnf->btf", where.astype(self.dtype), image)
-        apart = 1 - (unit(looked) * unit(words)).sum(-1)  # b t
         known = batch["clinical_mask"].max(-1, initial=0.0) if self.clinical else jnp.zeros_like(there)
-        found = {
-            "report": (of_image, of_words, pair),
+        return {
+            "report": (of_image, of_words, there * words_mask.max(-1)),
             "clinical": (of_image, of_columns, there * known),
-            "words": ((apart * words_mask).sum(-1) / jnp.maximum(words_mask.sum(-1), 1), pair),
-            "scale": scale,
+            "scale": jnp.minimum(scale, 100.0),  # as CLIP's
         }
-        if self.matched:
-            match = cross_attention.Matcher(HEADS, self.dtype, name="match")
-            sides = {"image": (image, mask), "words": (words, words_mask)}
-            if keys is None:  # the network as a function of rows alone; nothing of a batch is compared
-                found["matching"] = (nn.softplus(-match(image, mask, words, words_mask)), pair)
-            else:
-                own, pair = (of_image, of_words), pair * batch["weight"]
-                loss = cross_attention.matching(match, sides, own, batch["patient"], pair, scale, keys, "data")
-                found["matching"] = (loss, pair)
-        return found
+
+    def matching(self, image: tuple, words: tuple, batch: dict, aligned: dict, keys) -> tuple[jax.Array, jax.Array]:
+        """The loss of matching each row, and its weight, `b`."""
+        match, (*own, pair) = pairs.Matcher(HEADS, self.dtype, name="match"), aligned["report"]
+        if keys is None:  # the network as a function of rows alone; nothing of a batch is compared
+            return nn.softplus(-match(*image, *words)), pair
+        pair = pair * batch["weight"]
+        return pairs.matching(match, image, words, batch, (*own, pair, aligned["scale"])), pair
+
+    def found_again(self, look: tuple, image: tuple, said: tuple, batch: dict, aligned: dict, keys) -> tuple[jax.Array, jax.Array]:
+        """The loss of each row's words and what they look at, and its weight, `b`. Words of another are moved by the image they look at."""
+        (condition, where), (*own, pair) = look, aligned["report"]
+        seen = nn.Dense(self.width, use_bias=False, dtype=self.dtype, name="align_seen") if self.local == "contrast" else lambda x: x
+
+        def score(image, mask, v, there, words, words_mask):
+            moved = condition(words, v, there)[1]
+            looked = jnp.einsum("btn,bnf->btf", where(moved, image, mask).astype(self.dtype), image)
+            return pairs.found_again(moved, seen(looked), words_mask)
+
+        if self.local == "cosine" or keys is None:
+            return 1 - score(*image, *said), pair
+        pair = pair * batch["weight"]
+        loss, any_other = pairs.contrast(score, image, said, batch, (*own, pair, aligned["scale"]))
+        return loss, pair * any_other
 
 
 class Module(nn.Module):
@@ -163,15 +182,19 @@ def build(config, dtype) -> Trimodal | Module:
         encoder = encoders.of_config(config, dtype, encoder_of(config, name))
         return functools.partial(modalities.Image, encoder, config.images[name].kind == "volume", config.model.hidden, dtype)
 
-    merges = {"cross_attention": functools.partial(cross_attention.CrossAttention, HEADS, config.model.dropout[0], dtype)}
+    pool = functools.partial(cross_attention.Pool, config.text.pool, HEADS, dtype)
+    attending = functools.partial(cross_attention.CrossAttention, config.model.hidden, HEADS, pool, config.model.dropout[0], dtype)
+    attends = config.model.joined == "cross_attention"
     network = functools.partial(
         Trimodal,
         images={name: tokens(name) for name in settings.image_names(config)},
         reader=modalities.reader(config, dtype) if "text" in sees else None,
         clinical="clinical" in sees and bool(settings.clinical_names(config)),
-        merge=merges.get(config.model.joined, cross_attention.Late),
-        conditioned=config.model.conditioned and config.model.joined == "cross_attention",
+        merge=attending if attends else functools.partial(cross_attention.Late, pool),
+        pool=pool,
+        conditioned=config.model.conditioned and attends,
         matched=config.align.matching > 0,
+        local=config.align.local if config.align.words > 0 else "",
         width=config.model.hidden,
         dropped=config.model.modality_dropout,
         inner_dropout=config.model.dropout[0],

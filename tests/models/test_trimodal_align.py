@@ -20,9 +20,9 @@ def moved(variables):
     return jax.tree.map(lambda x: x + 0.05 * jax.random.normal(next(keys), x.shape), variables)
 
 
-@pytest.mark.parametrize("joined", ["cross_attention", "concat"])
-def test_what_is_masked_may_hold_anything(trimodal_file, joined):
-    module, variables, batch, fitted = made(small(trimodal_file, model__joined=joined, align__words=0.0))
+@pytest.mark.parametrize("joined, words", [("cross_attention", 0.1), ("concat", 0.0)])
+def test_what_is_masked_may_hold_anything(trimodal_file, joined, words):
+    module, variables, batch, fitted = made(small(trimodal_file, model__joined=joined, align__words=words))
     variables, noisy = moved(variables), with_noise(batch)
     assert not np.array_equal(batch["images/flair"], noisy["images/flair"]) and not np.array_equal(batch["tokens"], noisy["tokens"])
     plain, noise = (module.apply(variables, one, fitted) for one in (batch, noisy))
@@ -30,7 +30,7 @@ def test_what_is_masked_may_hold_anything(trimodal_file, joined):
         np.testing.assert_allclose(plain["features"][name], noise["features"][name], atol=1e-6)
     np.testing.assert_allclose(plain["logits"]["poor"], noise["logits"]["poor"], atol=1e-6)
     assert np.ptp(plain["logits"]["poor"]) > 1e-3
-    for name in ("report", "words"):
+    for name in ("report", "words") if words else ("report",):
         pair = np.asarray(plain["aligned"][name][-1]) > 0
         for a, b in zip(plain["aligned"][name], noise["aligned"][name], strict=True):
             np.testing.assert_allclose(np.asarray(a)[pair], np.asarray(b)[pair], atol=1e-6)
@@ -84,6 +84,34 @@ def test_the_condition_is_of_rows_with_an_image(trimodal_file):
     same = np.abs(one - other) < 1e-6
     lacking = np.isin(np.arange(len(same)), LACKING["image"]) | np.isin(np.arange(len(same)), LACKING["text"])
     np.testing.assert_array_equal(same, lacking)
+
+
+@pytest.mark.parametrize("conditioned", [True, False])
+def test_a_report_is_aligned_by_what_it_says_alone(trimodal_file, conditioned):
+    """Its vector knows nothing of the image, which it would be aligned with by a copy of the image's own."""
+    module, variables, batch, fitted = made(small(trimodal_file, model__conditioned=conditioned))
+    other = batch | {"images/flair": jnp.flip(batch["images/flair"], 1)}
+    (image, words, pair), (changed, same, _) = (module.apply(moved(variables), b, fitted)["aligned"]["report"] for b in (batch, other))
+    np.testing.assert_array_equal(words, same)
+    there = np.asarray(pair) > 0
+    assert (np.abs(image - changed).max(-1)[there] > 1e-6).all()
+
+
+@pytest.mark.parametrize("pool", ["attention", "mean"])
+def test_without_places_the_order_of_words_changes_nothing(trimodal_file, pool):
+    config = small(trimodal_file, text__pool=pool)
+    module, variables, batch, fitted = made(config)
+    lengths = np.asarray(batch["tokens_mask"].sum(1), int)
+    turned = np.array(batch["tokens"])
+    for row, length in enumerate(lengths):
+        turned[row, :length] = turned[row, :length][::-1]
+    one, other = (module.apply(moved(variables), batch | {"tokens": x}, fitted)["logits"]["poor"] for x in (batch["tokens"], turned))
+    np.testing.assert_allclose(one, other, atol=1e-5)
+    with config.unlocked():
+        config.text.ordered = True
+    module, variables, batch, fitted = made(config)
+    one, other = (module.apply(moved(variables), batch | {"tokens": x}, fitted)["logits"]["poor"] for x in (batch["tokens"], turned))
+    assert np.abs(one - other).max() > 1e-4
 
 
 def test_pictures_and_volumes_side_by_side(trimodal_file):

@@ -53,7 +53,8 @@ class Layer(nn.Module):
 class Bert(nn.Module):
     """Last hidden states of tokens: `b t -> b t width` float32, zeros where the mask is 0, in rows without any token too.
 
-    vocabulary, positions: entries of the two tables; positions is the longest text there can be. dropout: of embeddings, of attention's
+    vocabulary, positions: entries of the two tables; positions is the longest text there can be. ordered: whether tokens know their place;
+    without it there is no such table, and what order a text has changes nothing. dropout: of embeddings, of attention's
     shares and of what both halves of a layer add. remat: a layer is computed again in the backward pass.
     Layer normalisation throughout, so every row is by itself and no mesh axis is named. ValueError for a width that does not divide by
     heads, and for more tokens than positions. A token that is not in the vocabulary gives NaN.
@@ -68,6 +69,7 @@ class Bert(nn.Module):
     positions: int
     dtype: jnp.dtype = jnp.float32
     remat: bool = False
+    ordered: bool = True
 
     @nn.compact
     def __call__(self, tokens: jax.Array, mask: jax.Array, keys: jax.Array | None = None, first_site: int = 0) -> jax.Array:
@@ -77,11 +79,11 @@ class Bert(nn.Module):
             raise ValueError(f"a width of {self.width} does not divide by {self.heads} heads")
         if t > self.positions:
             raise ValueError(f"b t = {tokens.shape}: there are {self.positions} positions")
-        tables = {"embedding": self.vocabulary, "positions": self.positions}
-        words, places = (self.param(name, DRAWN, (size, self.width)) for name, size in tables.items())
+        words = self.param("embedding", DRAWN, (self.vocabulary, self.width))
         kind = self.param("token_type", DRAWN, (self.width,))
         # Padding is the first entry whatever it holds, for a number not in the table is NaN, and 0 times NaN no 0.
-        x = jnp.take(words, jnp.where(mask > 0, tokens, 0), axis=0) + places[:t] + kind
+        x = jnp.take(words, jnp.where(mask > 0, tokens, 0), axis=0) + kind
+        x = x + self.param("positions", DRAWN, (self.positions, self.width))[:t] if self.ordered else x
         x = norm(self.dtype, "embedding_norm")(x)
         x = layers.dropout(x, self.dropout, keys, first_site)
         layer = nn.remat(Layer) if self.remat else Layer
