@@ -178,6 +178,7 @@ def test_bad_values_end_with_a_message(tmp_path, capsys, arguments, words):
     assert "Traceback" not in message and all(word in message for word in words)
 
 
+@pytest.mark.slow
 def test_second_start_compiles_nothing_and_reads_no_files(tmp_path):
     """In processes of their own: no library that reads files is imported, and the cache holds every program, however small."""
     arguments = ["main", "--mode=benchmark", f"--config={CONFIG}:smoke", f"--workdir={tmp_path / 'run'}", *SMALL]
@@ -216,6 +217,7 @@ def test_medians_and_digits():
     )
 
 
+@pytest.mark.slow
 def test_batches_of_several_lengths(sequence_file, tmp_path):
     """Every length is compiled, timed in whole epochs, and its share of steps and of padding told; a step of many images costs more."""
     config = sequence_file.get_config("smoke")

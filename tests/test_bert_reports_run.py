@@ -96,11 +96,13 @@ def test_its_weights_are_where_it_began(learned, table):
         assert max(jax.tree.leaves(apart)) < 0.02 and apart["embedding"] > 0 and apart["layer1"]["up"]["kernel"] > 0
 
 
+@pytest.mark.slow
 def test_frozen_it_is_the_files_to_the_last_bit(frozen, table):
     for network in tiny.networks(frozen).values():
         tiny.equal(bert_of(network), weights(table))
 
 
+@pytest.mark.slow
 def test_frozen_it_has_no_moments(frozen, table):
     config = work.trained_config(epath.Path(frozen))
     state = modes.make_ready(config, epath.Path(frozen)).engine.abstract_state()
@@ -108,6 +110,7 @@ def test_frozen_it_has_no_moments(frozen, table):
     assert any("text_project" in name for name in names) and not any("bert" in name for name in names)
 
 
+@pytest.mark.slow
 def test_computed_once_they_are_what_the_frozen_encoder_makes(frozen, computed):
     """Features of every report; and the same parameters elsewhere, so the runs differ by float16's digits alone."""
     configs = [work.trained_config(epath.Path(workdir)) for workdir in (frozen, computed)]
@@ -124,6 +127,7 @@ def test_computed_once_they_are_what_the_frozen_encoder_makes(frozen, computed):
     assert "tokens" not in once.numbers[run.id]
 
 
+@pytest.mark.slow
 def test_a_network_of_computed_features_says_what_the_frozen_one_says(frozen, computed):
     """Its parameters in place of the frozen one's own: the same logits."""
     whole, once = (modes.make_ready(work.trained_config(epath.Path(each)), epath.Path(each)) for each in (frozen, computed))

@@ -192,6 +192,7 @@ def test_a_server_that_is_not_there_ends_the_run(table, tmp_path, capsys):
     assert len(listed) == tiny.PATIENTS and all(line["failure"] and not line["text"] for line in listed)
 
 
+@pytest.mark.slow
 def test_instructions_are_kept_with_the_run(table, tmp_path):
     """New patients are asked for by the same, whatever became of the file."""
     prompt, workdir = tmp_path / "mine.txt", tmp_path / "run"

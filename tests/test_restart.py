@@ -38,6 +38,7 @@ def benchmark(worth: float, tmp_path, cache) -> dict:
     return json.loads((tmp_path / "benchmark" / "benchmark.json").read_text())
 
 
+@pytest.mark.slow
 def test_benchmark_is_measured_after_the_restart_and_tells_of_the_compilation(tmp_path):
     found = benchmark(0.01, tmp_path, tmp_path / "cache")
     count = found["compilations"]

@@ -121,6 +121,7 @@ def test_a_study_that_was_stopped_ends_as_one_that_was_not(study, study_config, 
     pd.testing.assert_frame_equal(ours, theirs)
 
 
+@pytest.mark.slow
 def test_the_networks_of_a_trained_workdir_serve_its_study(study, study_config, tmp_path, never_stops):
     """--mode train, then --mode compare in the same workdir."""
     workdir = mode.epath.Path(tmp_path / "run")

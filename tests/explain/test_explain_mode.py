@@ -62,6 +62,7 @@ def test_a_patient_is_explained_by_the_networks_that_had_not_seen_it(copied, mon
         assert f"{100 * network.min():.0f} to {100 * network.max():.0f} % by network" in html
 
 
+@pytest.mark.slow
 def test_maps_lie_on_the_patients_own_file(copied):
     run("--workdir", copied, "--mode=explain", "--config.explain.most=2", "--config.explain.method=('grad_cam','integrated_gradients')")
     rows = table(copied)
@@ -86,6 +87,7 @@ def test_maps_lie_on_the_patients_own_file(copied):
     np.testing.assert_array_equal(*(nibabel.Nifti1Image.from_bytes(gzip.decompress(one)).get_fdata() for one in (before, again)))
 
 
+@pytest.mark.slow
 def test_new_patients_are_explained_by_all_folds(copied, tmp_path, capsys):
     rows = table(copied).head(2).drop(columns=["mrs"])
     rows["patient_id"] = ["new/1", "new 2"]
@@ -151,6 +153,7 @@ def test_an_untrained_workdir_is_refused(tmp_path, capsys, project_root):
     assert "train first" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_modules_and_clinical_columns_of_paper_one(tmp_path, project_root):
     """Trained jointly, the merge reads the columns: what they add is listed, and sums with the images' part to the change of the logit."""
     config = f"--config={project_root / 'configs' / 'mri_cnn_lstm.py'}:smoke"

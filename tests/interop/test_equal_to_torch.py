@@ -280,6 +280,7 @@ def torch_guided(network, x: torch.Tensor, head: str) -> np.ndarray:
     return x.grad.abs()[0, 0].numpy()
 
 
+@pytest.mark.slow  # two minutes of compilation each
 @pytest.mark.parametrize("head", ["prognosis", "gcs"])
 def test_maps_of_a_converted_network_are_those_of_hooks(ich_file, tmp_path, head):
     """Grad-CAM at the paper's layer, guided backpropagation, and their product."""

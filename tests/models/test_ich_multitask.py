@@ -85,6 +85,7 @@ def steps(config, arrays, count=3):
     return jax.device_get(state), sums
 
 
+@pytest.mark.slow
 def test_devices_do_not_change_the_result(config, arrays):
     with config.unlocked():
         config.optimizer.name, config.optimizer.learning_rate = "sgd", 0.05  # Adam would hide a factor, and blow up rounding
@@ -247,6 +248,7 @@ def changed(config, key, value):
     return config
 
 
+@pytest.mark.slow
 def test_the_road_from_volumes_to_a_report(tmp_path, project_root, monkeypatch):
     """Prepared volumes, stored with a mask a slice, train this network as they are."""
     monkeypatch.setattr(main.signal, "signal", lambda *_: None)

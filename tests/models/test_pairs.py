@@ -31,7 +31,7 @@ def program(function):
     return jax.jit(apart)
 
 
-def losses(function, patient, pair, seed: int = 0, alike=np.eye(3)):
+def losses(function, patient, pair, seed: int = 0, alike=((1, 0), (0, 1), (-1, 0))):
     keys = jax.random.split(jax.random.key(seed), 3)
     return program(function)(IMAGES, WORDS, np.int32(patient), np.float32(pair), keys, np.float32(alike))
 

@@ -38,7 +38,7 @@ def losses(folder):
     return sorted((line["run"], line["epoch"], *line["val_loss"].values(), *line["train_loss"].values()) for line in lines(folder))
 
 
-@pytest.mark.parametrize("encoder_rate", [1.0, 0.0])
+@pytest.mark.parametrize("encoder_rate", [1.0, pytest.param(0.0, marks=pytest.mark.slow)])
 def test_stopped_and_resumed_is_bit_identical(config, arrays, todo, numbers, tmp_path, caplog, encoder_rate):
     """Stopped twice, once within an epoch and once within the second run."""
     with config.unlocked():

@@ -30,7 +30,10 @@ def steps(engine, config, arrays, run, numbers, tables=None, count=4):
     return jax.device_get(state), sums
 
 
-@pytest.mark.parametrize("mesh", [{"data": 8}, {"run": 2, "data": 4}, {"run": 2, "data": 2, "space": 2}])
+MESHES = ({"data": 8}, {"run": 2, "data": 2, "space": 2}, pytest.param({"run": 2, "data": 4}, marks=pytest.mark.slow))
+
+
+@pytest.mark.parametrize("mesh", MESHES)
 def test_devices_do_not_change_the_result(config, arrays, todo, numbers, mesh):
     """Dropout and augmentation on, accumulation of 2, a padded last batch (21 rows in updates of 16), shards without a valid row."""
     with config.unlocked():
