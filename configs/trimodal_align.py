@@ -120,8 +120,8 @@ def demo(config):
     config.evaluate.attainable = "true_logit"
     config.evaluate.comparators.volume = "lesion"
     small(config)
-    config.optimizer.learning_rate, config.train.epochs, config.model.dropout = 2e-3, 20, (0.0, 0.3)
-    config.text.unread, config.model.modality_dropout, config.text.length = 0.1, 0.1, 72
+    config.optimizer.learning_rate, config.train.epochs, config.model.dropout = 2e-3, 20, (0.1, 0.5)
+    config.text.unread, config.model.modality_dropout, config.text.length = 0.3, 0.1, 72
     config.align.report = 0.5
 
 
