@@ -96,8 +96,6 @@ def check_encoder(config):
         raise InputError(f"config.text.length = {text.length} is more than the {text.positions} of config.text.positions")
     if text.init_from and not text.vocabulary:
         raise InputError("config.text.init_from has weights of a vocabulary of its own: name its file in config.text.vocabulary")
-    if text.init_from and not text.ordered:
-        raise InputError("config.text.init_from has weights that know where a token is: set config.text.ordered = True")
     if text.precomputed and not text.init_from:
         raise InputError("config.text.precomputed computes features by weights from a file: set config.text.init_from and .vocabulary")
     if text.init_from and config.model.init_from:

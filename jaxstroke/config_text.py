@@ -26,7 +26,7 @@ def text(config: ConfigDict):
             "depth": 2,
             "heads": 4,
             "intermediate": 128,  # units of a layer's perceptron
-            "ordered": True,  # whether tokens know their place; some hundred reports of one form are learned by heart by it
+            "ordered": True,  # whether tokens know their place, by which a few hundred reports are learned by heart; weights from a file do
             "dropout": 0.1,
             "unread": 0.0,  # probability that a token is passed over in training, as if the report were without it
             "pool": "attention",  # words to one vector: attention (every word asks for its share) | mean

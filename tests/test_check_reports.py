@@ -48,6 +48,8 @@ REFUSED = {
     "longer than positions": ({"text.length": 192, "text.positions": 128},
                               "config.text.length = 192 is more than the 128 of config.text.positions"),
     "weights without their words": (WEIGHTS | {"text.vocabulary": ""}, "name its file in config.text.vocabulary"),
+    "another pool": ({"text.pool": "max"}, "config.text.pool = 'max' is unknown."),
+    "another local loss": ({"align.local": "cosines"}, "config.align.local = 'cosines' is unknown. Did you mean 'cosine'"),
     "features of nothing": ({"text.precomputed": True}, "set config.text.init_from and .vocabulary"),
     "two files to begin from": (WEIGHTS | {"model.init_from": "a.pth"}, "config.text.init_from and config.model.init_from are both set"),
 }  # fmt: skip

@@ -85,9 +85,9 @@ def make_bert(config, dtype: jnp.dtype) -> Callable:
     text = config.text
     sizes = {"width": text.width, "depth": text.depth, "heads": text.heads, "intermediate": text.intermediate}
     frozen = config.optimizer.text_rate == 0 or text.precomputed
-    tables = {"vocabulary": text.vocabulary_size, "positions": text.positions, "ordered": text.ordered}
-    rest = {"dropout": 0.0 if frozen else text.dropout, "dtype": dtype, "remat": config.model.remat}
-    return lambda name: bert.Bert(**sizes, **tables, **rest, name=name)
+    tables = {"vocabulary": text.vocabulary_size, "positions": text.positions}
+    rest = {"dropout": 0.0 if frozen else text.dropout, "ordered": text.ordered or bool(text.init_from)}
+    return lambda name: bert.Bert(**sizes, **tables, **rest, dtype=dtype, remat=config.model.remat, name=name)
 
 
 def reader(config, dtype: jnp.dtype) -> Callable:

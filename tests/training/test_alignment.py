@@ -118,24 +118,25 @@ def test_noise_behind_masks_changes_no_step(both_ways):
         np.testing.assert_allclose(terms[name], again[name], rtol=1e-5)
 
 
-@pytest.mark.slow  # five compilations of a step
+@pytest.mark.slow  # six compilations of a step
 def test_every_loss_moves_what_it_is_of(both_ways, trimodal_file):
     """The temperature and the projections learn where their loss has a weight, and stay where it has none."""
     _, (_, batch, fitted) = both_ways
 
-    def moved(**weights):
-        config = small(trimodal_file, **(dict.fromkeys(EVERYTHING, 0.0) | weights))
+    def moved(**changes):
+        config = small(trimodal_file, **(dict.fromkeys(EVERYTHING, 0.0) | changes))
         module = models.build(config)
         before = step.make_initial(module, optimizer.make(config.optimizer), batch, fitted)(3)["params"]
         after, _ = stepped(config, batch, fitted, 1)
-        names = ("log_temperature", "align_image", "align_text", "align_clinical", "match")
+        names = ("log_temperature", "align_image", "align_pool", "align_text", "align_clinical", "align_seen", "match")
         differs = jax.tree.map(lambda a, b: bool((a != b).any()), before, after)
         return {name for name in names if any(jax.tree.leaves(differs.get(name)))}
 
     assert moved() == set()
-    assert moved(align__report=0.1) == {"log_temperature", "align_image", "align_text"}
+    assert moved(align__report=0.1) == {"log_temperature", "align_image", "align_pool", "align_text"}
     assert moved(align__clinical=0.1) == {"log_temperature", "align_image", "align_clinical"}
-    assert moved(align__words=0.1) == set()
+    assert moved(align__words=0.1) == {"log_temperature", "align_seen"}
+    assert moved(align__words=0.1, align__local="cosine") == set()
     assert moved(align__matching=0.1) == {"match"}
 
 
