@@ -1,6 +1,7 @@
 """Words of a report, their pieces, and where they look: on the scanner's own grid, at the place where the network looked."""
 
 import csv
+import dataclasses
 import types
 
 import jax
@@ -11,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from jaxstroke import config as settings
 from jaxstroke.explain import patient as explained
-from jaxstroke.explain import report, words
+from jaxstroke.explain import report, told, words
 from jaxstroke.preprocess import inverse, patient, reference, wordpiece
 
 TEXT = "Side: left-sided.\nSize: large, about 12.4 ml;\nsee Größe (2,5 cm).\nClinical impression: infarct, <1 % of left MCA."
@@ -149,6 +150,18 @@ def test_an_evenly_looking_word_is_one_everywhere(scan):
     _, stored, grid, _, _ = scan
     found = words.of_values(split("alpha"), np.ones((1, 4, 8, 8)), np.ones(1), np.ones(1, int), 1, stored.shape, grid)
     np.testing.assert_allclose(words.enlarged(found, stored.shape), 1, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("most", "told_so"), [(1.4, True), (3.0, False)])
+def test_the_page_says_where_all_words_look_everywhere_alike(trimodal_file, scan, most, told_so):
+    _, stored, grid, _, _ = scan
+    values = np.ones((3, 4, 8, 8))
+    values[1, 0, 0, 0] = most
+    line = {"provenance": {"generator": "given"}}
+    one = dataclasses.replace(said("alpha beta gamma", [wordpiece.fit(["alpha beta gamma"], 48)]), line=line)
+    found = words.of_values(one.words, values, np.ones(3), np.ones(3, int), 3, stored.shape, grid)
+    notes = told.shown(trimodal_file.get_config("smoke"), one, {"flair": found})["notes"]
+    assert notes == (["No word looks at a place more than 1.4 times as much as at an average one: the maps say little here."] * told_so)
 
 
 def test_of_pictures_there_is_a_table_and_a_panel(tmp_path):
