@@ -161,7 +161,7 @@ def test_the_page_says_where_all_words_look_everywhere_alike(trimodal_file, scan
     one = dataclasses.replace(said("alpha beta gamma", [wordpiece.fit(["alpha beta gamma"], 48)]), line=line)
     found = words.of_values(one.words, values, np.ones(3), np.ones(3, int), 3, stored.shape, grid)
     notes = told.shown(trimodal_file.get_config("smoke"), one, {"flair": found})["notes"]
-    assert notes == (["No word looks at a place more than 1.4 times as much as at an average one: the maps say little here."] * told_so)
+    assert notes == (["No word looks at a place more than 1.4 times as much as at an average one: these maps are nearly even."] * told_so)
 
 
 def test_of_pictures_there_is_a_table_and_a_panel(tmp_path):
