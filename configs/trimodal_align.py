@@ -51,6 +51,7 @@ def get_config(variant: str = "own") -> ConfigDict:
     config.train.batch_size, config.train.epochs, config.train.patience = 16, 100, 20
     config.train.augment.flip = 0.0  # reports name sides
     config.text.source, config.text.mask = "template", "lesion"
+    config.text.pool, config.align.local = "attention", "contrast"
     VARIANTS[variant](config)
     if not config.variants:
         config.variants = settings.variants(ablations(config))

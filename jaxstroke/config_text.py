@@ -29,7 +29,7 @@ def text(config: ConfigDict):
             "ordered": True,  # whether tokens know their place, by which a few hundred reports are learned by heart; weights from a file do
             "dropout": 0.1,
             "unread": 0.0,  # probability that a token is passed over in training, as if the report were without it
-            "pool": "attention",  # words to one vector: attention (every word asks for its share) | mean
+            "pool": "mean",  # words to one vector: attention (every word asks for its share) | mean
             "llm": {
                 "url": "",  # base of an OpenAI-compatible server, such as http://127.0.0.1:8000/v1
                 "model": "",
@@ -51,7 +51,7 @@ def text(config: ConfigDict):
             # Weights of the losses that align modalities (papers' section 5.3); 0 = without. In units of the task's loss.
             "report": 0.1,  # A: InfoNCE of image and report over the batch of all devices
             "words": 0.1,  # B: of each word and what it attends to in the image
-            "local": "contrast",  # B is contrast (words find more in their own image than others do: InfoNCE) | cosine (1 - cosine)
+            "local": "cosine",  # B is contrast (words find more in their own image than others do: InfoNCE) | cosine (1 - cosine)
             "clinical": 0.0,  # C: InfoNCE of image and clinical columns
             "matching": 0.0,  # binary: does this report belong to this image, against the two hardest others of the batch
             "temperature": 0.07,  # of InfoNCE at the beginning; it is learned
