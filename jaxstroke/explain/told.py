@@ -22,10 +22,10 @@ def shown(config, said: report.Said, looks: dict[str, words.Looks]) -> dict:
     if not read.all():
         cut = (~read).sum()
         notes.append(f"{cut} of {len(read)} words were not read, those in grey: config.text.length is {config.text.length} tokens.")
-    most = max((float(one.peak.max(initial=0.0)) for one in looks.values()), default=EVEN)
-    if most < EVEN:
-        notes.append(f"No word looks at a place more than {most:.1f} times as much as at an average one: these maps are nearly even.")
     titles = {place: title for one in looks.values() for place, title in words.titles(one).items()}
+    most = max((float(one.peak.max(initial=0.0)) for one in looks.values()), default=EVEN)
+    if titles and most < EVEN:
+        notes.append(f"No word looks at a place more than {most:.1f} times as much as at an average one: these maps are nearly even.")
     sections = [section(said, part, read, looks, titles) for part in said.sections]
     return {
         "by": report.written_by(config, said.line), "notes": notes, "failure": "", "sections": sections, "chosen": bool(titles),

@@ -34,14 +34,14 @@ def found_again(words: jax.Array, looked: jax.Array, mask: jax.Array) -> jax.Arr
     return masked_mean((unit(words) * unit(looked)).sum(-1, keepdims=True), mask)[:, 0]
 
 
-def with_others(score: Callable, image: tuple, words: tuple, batch: dict, alike: tuple, site: int, axis: str = "data") -> tuple:
+def with_others(score: Callable, image: tuple, words: tuple, batch: dict, aligned: dict, site: int, axis: str = "data") -> tuple:
     """Scores of a row's own pair, of its image with another's words, of another's image with its words; whether there is another. `b` each.
 
-    score: (*image, *words) -> `b`. image, words: arrays `b ...` each. alike: (of images, of words, pair, scale), the first two `b f` of
-    length 1; pair: `b`, 1 where a row has both. Inside shard_map only. What is drawn takes no gradient.
+    score: (*image, *words) -> `b`. image, words: arrays `b ...` each. aligned: of `Trimodal.aligned`, by which others are drawn. Inside
+    shard_map only. What is drawn takes no gradient.
     """
-    *own, pair, scale = alike
-    others, of, there = jax.lax.all_gather(((words, image), batch["patient"], pair), axis, tiled=True)
+    (*own, pair), scale = aligned["report"], aligned["scale"]
+    others, of, there = jax.lax.all_gather(((words, image), batch["patient"], pair * batch["weight"]), axis, tiled=True)
     allowed = (batch["patient"][:, None] != of) & (there > 0)
 
     def of_another(number: int):
@@ -59,14 +59,13 @@ def hardest(similar: jax.Array, keys: jax.Array, site: int) -> jax.Array:
     return jax.vmap(lambda key, row: jax.random.categorical(jax.random.fold_in(key, site), row))(keys, similar)
 
 
-def matching(score: Callable, image: tuple, words: tuple, batch: dict, alike: tuple) -> jax.Array:
+def matching(score: Callable, image: tuple, words: tuple, batch: dict, aligned: dict) -> jax.Array:
     """Cross-entropy of matching a row, `b`: its own pair is one, the two others are none. Alone a row gives its own pair's loss."""
-    own, *wrong, any_other = with_others(score, image, words, batch, alike, SITES["matching"])
+    own, *wrong, any_other = with_others(score, image, words, batch, aligned, SITES["matching"])
     return (nn.softplus(-own) + any_other * sum(map(nn.softplus, wrong))) / (1 + 2 * any_other)
 
 
-def contrast(score: Callable, image: tuple, words: tuple, batch: dict, alike: tuple) -> tuple[jax.Array, jax.Array]:
+def contrast(score: Callable, image: tuple, words: tuple, batch: dict, aligned: dict) -> tuple[jax.Array, jax.Array]:
     """InfoNCE of a row's own pair against either other, `b`, and its weight: 0 of a row that finds no other."""
-    own, *wrong, any_other = with_others(score, image, words, batch, alike, SITES["words"])
-    scale = alike[-1]
-    return sum(nn.softplus(scale * (other - own)) for other in wrong) / 2, any_other
+    own, *wrong, any_other = with_others(score, image, words, batch, aligned, SITES["words"])
+    return sum(nn.softplus(aligned["scale"] * (other - own)) for other in wrong) / 2, any_other

@@ -71,8 +71,8 @@ class Trimodal(nn.Module):
         if self.matched:
             aligned["matching"] = self.matching((image, mask), (plain, said_mask), batch, aligned, keys)
         if self.local:
-            look = (condition, merge.look)
-            aligned["words"] = self.found_again(look, (image, mask, v, there), (said, said_mask), batch, aligned, keys)
+            seen = (image, mask, v, there)
+            aligned["words"] = self.found_again(condition, merge.look, seen, (said, said_mask), batch, aligned, keys)
         return {"logits": logits, "features": features, "parts": {}, "aligned": aligned}
 
     def seen(self, batch: dict, keys, train: bool) -> tuple[jax.Array, jax.Array, dict]:
@@ -140,26 +140,24 @@ class Trimodal(nn.Module):
 
     def matching(self, image: tuple, words: tuple, batch: dict, aligned: dict, keys) -> tuple[jax.Array, jax.Array]:
         """The loss of matching each row, and its weight, `b`."""
-        match, (*own, pair) = pairs.Matcher(HEADS, self.dtype, name="match"), aligned["report"]
+        match, pair = pairs.Matcher(HEADS, self.dtype, name="match"), aligned["report"][-1]
         if keys is None:  # the network as a function of rows alone; nothing of a batch is compared
             return nn.softplus(-match(*image, *words)), pair
-        pair = pair * batch["weight"]
-        return pairs.matching(match, image, words, batch, (*own, pair, aligned["scale"])), pair
+        return pairs.matching(match, image, words, batch, aligned), pair
 
-    def found_again(self, look: tuple, image: tuple, said: tuple, batch: dict, aligned: dict, keys) -> tuple[jax.Array, jax.Array]:
+    def found_again(self, condition, look, image: tuple, said: tuple, batch: dict, aligned: dict, keys) -> tuple[jax.Array, jax.Array]:
         """The loss of each row's words and what they look at, and its weight, `b`. Words of another are moved by the image they look at."""
-        (condition, where), (*own, pair) = look, aligned["report"]
+        pair = aligned["report"][-1]
         seen = nn.Dense(self.width, use_bias=False, dtype=self.dtype, name="align_seen") if self.local == "contrast" else lambda x: x
 
         def score(image, mask, v, there, words, words_mask):
             moved = condition(words, v, there)[1]
-            looked = jnp.einsum("btn,bnf->btf", where(moved, image, mask).astype(self.dtype), image)
+            looked = jnp.einsum("btn,bnf->btf", look(moved, image, mask).astype(self.dtype), image)
             return pairs.found_again(moved, seen(looked), words_mask)
 
         if self.local == "cosine" or keys is None:
             return 1 - score(*image, *said), pair
-        pair = pair * batch["weight"]
-        loss, any_other = pairs.contrast(score, image, said, batch, (*own, pair, aligned["scale"]))
+        loss, any_other = pairs.contrast(score, image, said, batch, aligned)
         return loss, pair * any_other
 
 
