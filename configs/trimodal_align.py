@@ -51,7 +51,7 @@ def get_config(variant: str = "own") -> ConfigDict:
     config.train.batch_size, config.train.epochs, config.train.patience = 16, 100, 20
     config.train.augment.flip = 0.0  # reports name sides
     config.text.source, config.text.mask = "template", "lesion"
-    config.text.pool, config.align.local = "attention", "contrast"
+    config.text.pool, config.align.local, config.align.own = "attention", "contrast", 1.0
     VARIANTS[variant](config)
     if not config.variants:
         config.variants = settings.variants(ablations(config))
@@ -72,6 +72,7 @@ def ablations(config) -> dict:
         "without_report_loss": {"align.report": 0.0},
         "without_word_loss": {"align.words": 0.0},
         "unaligned": alone,
+        "without_own_losses": {"align.own": 0.0},
         "vision_core": {"align.words": 0.0, "align.clinical": config.align.report},
         "late": {"model.joined": "concat"} | alone,
         "two_tower": {"model.joined": "two_tower", "align.report": 0.5, "align.matching": 0.5, "align.words": 0.0},

@@ -54,6 +54,7 @@ def text(config: ConfigDict):
             "local": "cosine",  # B is contrast (words find more in their own image than others do: InfoNCE) | cosine (1 - cosine)
             "clinical": 0.0,  # C: InfoNCE of image and clinical columns
             "matching": 0.0,  # binary: does this report belong to this image, against the two hardest others of the batch
+            "own": 0.0,  # the tasks' losses of each modality's own logits, which are added to the merged ones
             "temperature": 0.07,  # of InfoNCE at the beginning; it is learned
         }
     )

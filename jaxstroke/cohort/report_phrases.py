@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from jaxstroke.cohort.phantom_atlas import TERRITORIES
 
-OMITTED = 0.1  # of the reports: nothing is said of the white matter
+OMITTED = 0.05  # of the reports: nothing is said of the white matter
 MENTIONED = 0.08  # of the lesion, from which a second territory is named
 BRIGHT = 0.5  # of its full brightness, from which a lesion is called bright on FLAIR
 SIZES = {
@@ -17,10 +17,10 @@ LARGEST = ("very large", "huge")
 ROUND = (1, 2, 3, 5, 8, 10, 15, 20, 30, 40, 50, 60, 80, 100, 120, 150)  # ml that readers estimate
 # Grade of white-matter disease: how reports say it; each phrase is of one grade.
 GRADES = {
-    0: ("unremarkable white matter", "normal white matter", "white matter without abnormality"),
-    1: ("mild mottling of the white matter", "few faint foci in the white matter", "slight leukoaraiosis", "mild leukoaraiosis"),
-    2: ("patchy changes of the white matter", "moderate leukoaraiosis", "moderate mottling of the white matter"),
-    3: ("extensive leukoaraiosis", "confluent changes of the white matter", "severe mottling of the white matter", "marked leukoaraiosis"),
+    0: ("unremarkable white matter", "no leukoaraiosis", "no mottling of the white matter"),
+    1: ("mild mottling of the white matter", "mild leukoaraiosis", "mild changes of the white matter"),
+    2: ("moderate mottling of the white matter", "moderate leukoaraiosis", "moderate changes of the white matter"),
+    3: ("severe mottling of the white matter", "severe leukoaraiosis", "severe changes of the white matter"),
 }
 SIDES = {
     "left": ("left hemisphere", "left-sided", "left cerebral hemisphere"),

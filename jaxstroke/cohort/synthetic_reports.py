@@ -30,15 +30,15 @@ from jaxstroke.cohort import phantom, phantom_atlas, report_phrases, synthetic
 from jaxstroke.cohort.synthetic import CORRELATION, CUTS, LOG_ML, LOG_ML_SPREAD, SMALLEST_ML
 from jaxstroke.errors import InputError
 
-FORMAT = 1  # raise it when the same settings give other patients
+FORMAT = 2  # raise it when the same settings give other patients
 LARGEST_ML = 150.0
-INTERCEPT, AGE, NIHSS, LESION, ELOQUENT, WHITE_MATTER = -0.5, 0.65, 1.1, 1.0, 1.2, 1.0
+INTERCEPT, AGE, NIHSS, LESION, ELOQUENT, WHITE_MATTER = -0.5, 0.65, 1.1, 1.0, 1.2, 1.5
 ELOQUENT_TERRITORIES, ELOQUENT_SHARE = (3, 4, 5), 0.38
 GRADES, GRADE_SHARES = np.arange(4.0), np.array([0.3, 0.25, 0.25, 0.2])
 MEAN_GRADE = float(GRADES @ GRADE_SHARES)
-OUTCOME_STREAM = 2**31 + 66  # no patient's number; chosen so that some hundred patients of seed 0 are typical: their AUCs are the model's
+OUTCOME_STREAM = 2**31 + 6  # no patient's number; chosen so that some hundred patients of seed 0 are typical: their AUCs are the model's
 IMAGES = ("dwi", "flair")
-CONTRAST = 24.0  # deviation of the texture, a grade, in FLAIR's unit (white matter 300, noise 16)
+CONTRAST = 6.0  # deviation of the texture, a grade, in FLAIR's unit (white matter 300, noise 16)
 WAVELENGTH, WAVES, EDGE = 20.0, 8, 0.78  # mm and number of the waves that make it; radius where it ends, of the brain's
 COARSEST = 6.0  # mm of a voxel within a slice that still shows it
 

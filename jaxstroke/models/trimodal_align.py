@@ -22,15 +22,18 @@ from jaxstroke.models.layers import masked_mean
 from jaxstroke.models.modalities import nothing, zeros
 
 DROPPED = {"text": 310, "clinical": 311}  # sites of modality dropout
+OWN = {"image": 210, "text": 211, "clinical": 212}  # of the dropout before a modality's own logits
 
 
 class Trimodal(nn.Module):
-    """See `jaxstroke.models.build` for what goes in and comes out; beside it `aligned`, what `training.alignment` reads.
+    """See `jaxstroke.models.build` for what goes in and comes out; beside it what `training.alignment` reads: `aligned`, and `own`, the
+    logits of each modality by itself.
 
     The features: `patient`, `b f`, what is merged; `attention/<image>`, `b t *grid`, where in the image each token of the report looks.
     images: by name, an `Image` but for its name. reader: of the report, called with the batch. merge: `CrossAttention` or `Late`.
     pool: a `Pool` but for its name. matched: whether reports are matched with images. local: how words are aligned with what they look
-    at: contrast | cosine | "" (they are not). inner_dropout: in the encoder of columns; dropout: of what is merged.
+    at: contrast | cosine | "" (they are not). own: whether each modality has logits of its own, which are added to the merged ones.
+    inner_dropout: in the encoder of columns; dropout: of what is merged.
     """
 
     images: dict[str, Callable]
@@ -41,6 +44,7 @@ class Trimodal(nn.Module):
     conditioned: bool
     matched: bool
     local: str
+    own: bool
     width: int
     dropped: float
     inner_dropout: float
@@ -59,6 +63,8 @@ class Trimodal(nn.Module):
         v = masked_mean(image, mask)
         condition = cross_attention.Conditioned(self.conditioned, self.dtype, name="condition")
         plain, moved = condition(said, v, there)
+        report = self.pool(name="align_pool")(plain, said_mask)
+        own = self.by_itself({"image": (v, there), "text": (report, told), "clinical": (columns, known)}, keys) if self.own else {}
         shown = said_mask * self.kept("text", keys, told)[:, None]
         known = known * self.kept("clinical", keys, known)
         merge = self.merge(name="merge")
@@ -66,14 +72,17 @@ class Trimodal(nn.Module):
         merged = jnp.concatenate([merged, there[:, None], shown.max(-1, keepdims=True), known[:, None]], -1)
         x = activation.relu(nn.Dense(self.width, dtype=self.dtype, name="head")(merged))
         logits = heads.Heads(self.tasks, name="heads")(layers.dropout(x, self.dropout, keys, site=200))
+        for name, used in {"image": there, "text": shown.max(-1), "clinical": known}.items():
+            if name in own:
+                logits = jax.tree.map(lambda merged, added, used=used: merged + added * used[:, None], logits, own[name]["logits"])
         features = {"patient": x.astype(jnp.float32), **self.attention(where, grids)}
-        aligned = self.aligned(batch, v, there, plain, said_mask, columns)
+        aligned = self.aligned(batch, (v, there), (report, told), columns)
         if self.matched:
             aligned["matching"] = self.matching((image, mask), (plain, said_mask), batch, aligned, keys)
         if self.local:
             seen = (image, mask, v, there)
             aligned["words"] = self.found_again(condition, merge.look, seen, (said, said_mask), batch, aligned, keys)
-        return {"logits": logits, "features": features, "parts": {}, "aligned": aligned}
+        return {"logits": logits, "features": features, "parts": {}, "aligned": aligned, "own": own}
 
     def seen(self, batch: dict, keys, train: bool) -> tuple[jax.Array, jax.Array, dict]:
         """Tokens of all images `b n f`, which are there `b n`, and the grid of each image."""
@@ -111,6 +120,15 @@ class Trimodal(nn.Module):
         drawn = jax.vmap(lambda key: jax.random.bernoulli(jax.random.fold_in(key, DROPPED[name]), 1 - self.dropped))(keys)
         return drawn.astype(jnp.float32)
 
+    def by_itself(self, vectors: dict, keys) -> dict[str, dict]:
+        """{modality: {"logits", "present"}} of those that the network has; vectors: `b f` and which rows have it, `b`."""
+        has, found = {"image": self.images, "text": self.reader, "clinical": self.clinical}, {}
+        for name, (x, present) in vectors.items():
+            if has[name]:
+                x = layers.dropout(x, self.dropout, keys, OWN[name])
+                found[name] = {"logits": heads.Heads(self.tasks, name=f"own_{name}")(x), "present": present}
+        return found
+
     def attention(self, where: jax.Array, grids: dict) -> dict[str, jax.Array]:
         """`b t n` parted by image, each on its grid."""
         found, start = {}, 0
@@ -120,20 +138,20 @@ class Trimodal(nn.Module):
             start += size
         return found
 
-    def aligned(self, batch: dict, v: jax.Array, there: jax.Array, words: jax.Array, words_mask: jax.Array, columns: jax.Array) -> dict:
+    def aligned(self, batch: dict, image: tuple, report: tuple, columns: jax.Array) -> dict:
         """What the losses of alignment read: {"report", "clinical": (`b f`, `b f`, `b`), "scale"}, and from below "words", "matching".
 
-        Pairs of length 1, and whether a row has both. Words are not conditioned here: a word that holds the image's own vector would be
-        aligned with it whatever it says.
+        image, report: `b f` and which rows have one, `b`. Pairs of length 1, and whether a row has both. The report's words are not
+        conditioned: one that holds the image's own vector would be aligned with it whatever it says.
         """
+        (v, there), (report, told) = image, report
         of_image = unit(nn.Dense(self.width, dtype=self.dtype, name="align_image")(v))
-        told = self.pool(name="align_pool")(words, words_mask)
-        of_words = unit(nn.Dense(self.width, dtype=self.dtype, name="align_text")(told))
+        of_words = unit(nn.Dense(self.width, dtype=self.dtype, name="align_text")(report))
         of_columns = unit(nn.Dense(self.width, dtype=self.dtype, name="align_clinical")(columns))
         scale = jnp.exp(-self.param("log_temperature", nn.initializers.constant(math.log(self.temperature)), ()))
         known = batch["clinical_mask"].max(-1, initial=0.0) if self.clinical else jnp.zeros_like(there)
         return {
-            "report": (of_image, of_words, there * words_mask.max(-1)),
+            "report": (of_image, of_words, there * told),
             "clinical": (of_image, of_columns, there * known),
             "scale": jnp.minimum(scale, 100.0),  # as CLIP's
         }
@@ -193,6 +211,7 @@ def build(config, dtype) -> Trimodal | Module:
         conditioned=config.model.conditioned and attends,
         matched=config.align.matching > 0,
         local=config.align.local if config.align.words > 0 else "",
+        own=config.align.own > 0,
         width=config.model.hidden,
         dropped=config.model.modality_dropout,
         inner_dropout=config.model.dropout[0],

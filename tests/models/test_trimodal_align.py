@@ -61,6 +61,20 @@ def test_a_network_of_one_modality_reads_it_alone(trimodal_file, modality):
     )
 
 
+def test_own_logits_are_added_where_the_modality_is_there(trimodal_file):
+    module, variables, batch, fitted = made(small(trimodal_file))
+    variables = moved(variables)
+    found = module.apply(variables, batch, fitted)
+    silent = jax.tree.map(jnp.zeros_like, {name: x for name, x in variables["params"].items() if name.startswith("own_")})
+    merged = module.apply({**variables, "params": variables["params"] | silent}, batch, fitted)["logits"]["poor"]
+    assert set(found["own"]) == {"image", "text", "clinical"} and len(silent) == 3
+    for name, one in found["own"].items():
+        np.testing.assert_array_equal(one["present"], ~np.isin(np.arange(len(merged)), LACKING[name]))
+    added = sum(one["logits"]["poor"] * one["present"][:, None] for one in found["own"].values())
+    np.testing.assert_allclose(found["logits"]["poor"], merged + added, atol=1e-6)
+    assert np.abs(added).min() > 1e-4
+
+
 def test_a_word_looks_at_voxels_that_are_there(trimodal_file):
     """Its shares add up to 1 over all images of a row that has one, and to 0 without; an image alone takes all of it."""
     module, variables, batch, fitted = made(small(trimodal_file))

@@ -10,13 +10,14 @@ import numpy as np
 import optax
 import pytest
 
+from jaxstroke import config as settings
 from jaxstroke import models
 from jaxstroke.training import alignment, contrastive, losses, mesh, optimizer, step
 
 sys.path.append(str(pathlib.Path(__file__).parent.parent / "models"))
 from trimodal_batch import batch_of, small, with_noise  # noqa: E402
 
-EVERYTHING = {"align__report": 0.3, "align__words": 0.2, "align__clinical": 0.4, "align__matching": 0.5}
+EVERYTHING = {"align__report": 0.3, "align__words": 0.2, "align__clinical": 0.4, "align__matching": 0.5, "align__own": 0.7}
 
 
 def unit(x):
@@ -96,7 +97,8 @@ def both_ways(trimodal_file):
 
 def test_a_step_on_eight_devices_is_that_on_one(both_ways):
     ((one, terms), (many, others)), _ = both_ways
-    assert set(terms) == {"network/poor", *(f"network/align_{name}" for name in ("report", "words", "clinical", "matching"))}
+    own = ("own_image_poor", "own_text_poor", "own_clinical_poor")
+    assert set(terms) == {"network/poor", *(f"network/align_{name}" for name in ("report", "words", "clinical", "matching", *own))}
     for name in terms:
         np.testing.assert_allclose(terms[name], others[name], rtol=1e-5)
         assert terms[name][0] > 0
@@ -107,7 +109,8 @@ def test_denominators_are_pairs_that_are_there(both_ways):
     """16 rows, two of padding; 1 and 5 lack the image, 2 and 5 the report, 3 the columns."""
     ((_, terms), _), _ = both_ways
     counts = {name.removeprefix("network/"): denominator for name, (_, denominator) in terms.items()}
-    assert counts == {"poor": 14, "align_report": 11, "align_words": 11, "align_matching": 11, "align_clinical": 11}
+    own = {"align_own_image_poor": 12, "align_own_text_poor": 12, "align_own_clinical_poor": 13}
+    assert counts == {"poor": 14, "align_report": 11, "align_words": 11, "align_matching": 11, "align_clinical": 11} | own
 
 
 def test_noise_behind_masks_changes_no_step(both_ways):
@@ -128,7 +131,7 @@ def test_every_loss_moves_what_it_is_of(both_ways, trimodal_file):
         module = models.build(config)
         before = step.make_initial(module, optimizer.make(config.optimizer), batch, fitted)(3)["params"]
         after, _ = stepped(config, batch, fitted, 1)
-        names = ("log_temperature", "align_image", "align_pool", "align_text", "align_clinical", "align_seen", "match")
+        names = ("log_temperature", "align_image", "align_pool", "align_text", "align_clinical", "align_seen", "match", "own_image")
         differs = jax.tree.map(lambda a, b: bool((a != b).any()), before, after)
         return {name for name in names if any(jax.tree.leaves(differs.get(name)))}
 
@@ -138,6 +141,7 @@ def test_every_loss_moves_what_it_is_of(both_ways, trimodal_file):
     assert moved(align__words=0.1) == {"log_temperature", "align_seen"}
     assert moved(align__words=0.1, align__local="cosine") == set()
     assert moved(align__matching=0.1) == {"match"}
+    assert moved(align__own=0.1) == {"own_image", "align_pool"}
 
 
 def test_validation_is_of_the_tasks_alone(trimodal_file):
@@ -151,3 +155,15 @@ def test_validation_is_of_the_tasks_alone(trimodal_file):
     _, sums = step.make_forward(module, made, config)(lead(state), lead(fitted), {name: x[None, None] for name, x in batch.items()})
     assert list(sums["loss"]) == ["network/poor"]
     assert step.judged_by(config) is losses and alignment.wanted(config) == ("report", "clinical", "words", "matching")
+
+
+def test_each_modality_is_judged_by_itself():
+    """Its term is the task's loss of its own logits where it is there, in rows that have a label."""
+    config = settings.base()
+    config.cohort.outcomes.poor, config.loss.poor = ("mrs", ">", 2), {"kind": "binary", "weight": 2.0}
+    logits, label = np.array([0.5, -1.0, 2.0, 0.1], np.float32), np.array([1.0, 0.0, 0.0, 1.0], np.float32)
+    batch = {"weight": np.array([1, 1, 1, 0]), "label/poor": label, "label_mask/poor": np.array([1, 1, 0, 1]), "row": np.arange(4)}
+    made = {"image": {"logits": {"poor": logits[:, None]}, "present": np.array([1, 0, 1, 1])}}
+    found = alignment.own(made, batch, {"class_weight/poor": jnp.ones(2)}, config)
+    assert set(found) == {"image_poor"}
+    np.testing.assert_allclose(found["image_poor"], (2 * np.log1p(np.exp(-0.5)), 1), rtol=1e-6)
