@@ -154,7 +154,7 @@ def test_validation_is_of_the_tasks_alone(trimodal_file):
     state = {"params": variables["params"], "stats": variables["batch_stats"]}
     _, sums = step.make_forward(module, made, config)(lead(state), lead(fitted), {name: x[None, None] for name, x in batch.items()})
     assert list(sums["loss"]) == ["network/poor"]
-    assert step.judged_by(config) is losses and alignment.wanted(config) == ("report", "clinical", "words", "matching")
+    assert step.judged_by(config) is losses and alignment.wanted(config) == ("report", "clinical", "words", "matching", "own")
 
 
 def test_each_modality_is_judged_by_itself():
