@@ -175,8 +175,8 @@ def test_outcomes_follow_the_stated_model(drawn):
     assert drawn["white_matter"].mean() == pytest.approx(synthetic_reports.MEAN_GRADE, abs=0.07)
     assert sorted(drawn["mrs"].unique()) == list(range(7))
     auc = {name: roc_auc_score(poor, drawn[name]) for name in synthetic_reports.KNOWN}
-    assert 0.86 < auc["true_logit"] < 0.90
-    assert 0.04 < auc["true_logit"] - auc["true_logit_without_report"] < 0.075
+    assert 0.88 < auc["true_logit"] < 0.92
+    assert 0.09 < auc["true_logit"] - auc["true_logit_without_report"] < 0.14
     assert all(auc[name] < auc["true_logit"] - 0.01 for name in auc if name != "true_logit")
     stated = (
         synthetic_reports.INTERCEPT + synthetic_reports.AGE * (drawn["age"] - 70) / 12 + synthetic_reports.NIHSS * (drawn["nihss"] - 9) / 6
@@ -229,7 +229,7 @@ def test_words_bring_back_what_the_report_is_worth(drawn):
     best = {name: roc_auc_score(poor[test], drawn[name][test]) for name in ("true_logit", "true_logit_without_report")}
     assert auc["shown"] == pytest.approx(best["true_logit_without_report"], abs=0.015)
     assert best["true_logit"] - 0.025 < auc["all"] < best["true_logit"] + 0.01
-    assert auc["words"] > auc["without"] + 0.04
+    assert auc["words"] > auc["without"] + 0.08
     assert auc["words"] > best["true_logit"] - 0.05
 
 
