@@ -164,7 +164,7 @@ def small(config):
     """Networks and a schedule for a few hundred patients on two cores, and what keeps them from learning these by heart."""
     config.model.encoder, config.model.widths, config.model.hidden = "resnet_small_3d", (8, 16, 32), 32
     config.text.width, config.text.depth, config.text.heads, config.text.intermediate = 32, 1, 4, 64
-    config.text.ordered = False
+    config.text.ordered, config.align.most_words = False, 72
     config.text.dropout, config.text.unread, config.model.modality_dropout, config.model.dropout = 0.0, 0.2, 0.2, (0.0, 0.5)
     config.optimizer.learning_rate, config.optimizer.weight_decay = 1e-3, 1.0
     config.train.epochs, config.train.patience = 15, 6

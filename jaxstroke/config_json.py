@@ -12,7 +12,7 @@ from jaxstroke.config_images import OF_PICTURES
 YOUNGER = {
     "model.standardise": "none", "optimizer.encoder_rate": 1.0, "optimizer.layer_decay": 1.0, "clinical.codes": {}, "split.labelled": 0,
     "model.pool": "mean", "model.drop_path": 0.0, "evaluate.per": "study", "optimizer.text_rate": 1.0, "explain.words": 12,
-    "text.ordered": True, "text.pool": "mean", "align.local": "cosine", "align.own": 0.0,
+    "text.ordered": True, "text.pool": "mean", "align.local": "cosine", "align.own": 0.0, "align.most_words": 512,
 }  # fmt: skip
 YOUNGER_OF_AN_IMAGE = OF_PICTURES
 YOUNGER_SECTIONS = (  # nothing read them

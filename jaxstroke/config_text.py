@@ -52,6 +52,7 @@ def text(config: ConfigDict):
             "report": 0.1,  # A: InfoNCE of image and report over the batch of all devices
             "words": 0.1,  # B: of each word and what it attends to in the image
             "local": "cosine",  # B is contrast (words find more in their own image than others do: InfoNCE) | cosine (1 - cosine)
+            "most_words": 512,  # of a report that a step contrasts, drawn anew each time
             "clinical": 0.0,  # C: InfoNCE of image and clinical columns
             "matching": 0.0,  # binary: does this report belong to this image, against the two hardest others of the batch
             "own": 0.0,  # the tasks' losses of each modality's own logits, which are added to the merged ones

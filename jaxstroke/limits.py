@@ -31,7 +31,8 @@ RANGES = {
     "text.width": (4, 4096), "text.depth": (1, 48), "text.heads": (1, 64),
     "text.intermediate": (4, 2**15), "text.llm.slices": (1, 16), "text.llm.temperature": (0, 2), "text.llm.seconds": (0.1, 3600),
     "text.llm.attempts": (1, 20), "text.llm.at_once": (1, 256), "text.llm.budget": (0, 10**7), "align.report": (0, 1e3),
-    "align.words": (0, 1e3), "align.clinical": (0, 1e3), "align.matching": (0, 1e3), "align.own": (0, 1e3), "align.temperature": (1e-3, 10),
+    "align.words": (0, 1e3), "align.clinical": (0, 1e3), "align.matching": (0, 1e3), "align.own": (0, 1e3),
+    "align.most_words": (1, 512), "align.temperature": (1e-3, 10),
     "explain.most": (1, 10**6), "explain.steps": (1, 10**5), "explain.cut": (0, 1), "explain.words": (0, 512),
 }  # fmt: skip
 PATHS = (

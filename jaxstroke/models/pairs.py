@@ -14,6 +14,7 @@ from jaxstroke.models.cross_attention import LEAST, Attention, Perceptron, unit
 from jaxstroke.models.layers import masked_mean
 
 SITES = {"matching": 400, "words": 402}  # of the draws of others, two each
+SOME = 404  # of the draw of words
 
 
 class Matcher(nn.Module):
@@ -63,6 +64,15 @@ def matching(score: Callable, image: tuple, words: tuple, batch: dict, aligned: 
     """Cross-entropy of matching a row, `b`: its own pair is one, the two others are none. Alone a row gives its own pair's loss."""
     own, *wrong, any_other = with_others(score, image, words, batch, aligned, SITES["matching"])
     return (nn.softplus(-own) + any_other * sum(map(nn.softplus, wrong))) / (1 + 2 * any_other)
+
+
+def some(words: jax.Array, mask: jax.Array, keys: jax.Array, most: int) -> tuple[jax.Array, jax.Array]:
+    """At most so many of a row's words, drawn anew in every step, `b t f, b t -> b most f, b most`: their mean is that of all, expected."""
+    if words.shape[1] <= most:
+        return words, mask
+    drawn = jax.vmap(lambda key: jax.random.uniform(jax.random.fold_in(key, SOME), mask.shape[1:]))(keys)
+    _, places = jax.lax.top_k(jnp.where(mask > 0, drawn, -1.0), most)
+    return jnp.take_along_axis(words, places[..., None], 1), jnp.take_along_axis(mask, places, 1)
 
 
 def contrast(score: Callable, image: tuple, words: tuple, batch: dict, aligned: dict) -> tuple[jax.Array, jax.Array]:

@@ -32,8 +32,8 @@ class Trimodal(nn.Module):
     The features: `patient`, `b f`, what is merged; `attention/<image>`, `b t *grid`, where in the image each token of the report looks.
     images: by name, an `Image` but for its name. reader: of the report, called with the batch. merge: `CrossAttention` or `Late`.
     pool: a `Pool` but for its name. matched: whether reports are matched with images. local: how words are aligned with what they look
-    at: contrast | cosine | "" (they are not). own: whether each modality has logits of its own, which are added to the merged ones.
-    inner_dropout: in the encoder of columns; dropout: of what is merged.
+    at: contrast | cosine | "" (they are not); most_words: that a step contrasts. own: whether each modality has logits of its own, which
+    are added to the merged ones. inner_dropout: in the encoder of columns; dropout: of what is merged.
     """
 
     images: dict[str, Callable]
@@ -44,6 +44,7 @@ class Trimodal(nn.Module):
     conditioned: bool
     matched: bool
     local: str
+    most_words: int
     own: bool
     width: int
     dropped: float
@@ -175,7 +176,7 @@ class Trimodal(nn.Module):
 
         if self.local == "cosine" or keys is None:
             return 1 - score(*image, *said), pair
-        loss, any_other = pairs.contrast(score, image, said, batch, aligned)
+        loss, any_other = pairs.contrast(score, image, pairs.some(*said, keys, self.most_words), batch, aligned)
         return loss, pair * any_other
 
 
@@ -211,6 +212,7 @@ def build(config, dtype) -> Trimodal | Module:
         conditioned=config.model.conditioned and attends,
         matched=config.align.matching > 0,
         local=config.align.local if config.align.words > 0 else "",
+        most_words=config.align.most_words,
         own=config.align.own > 0,
         width=config.model.hidden,
         dropped=config.model.modality_dropout,

@@ -87,3 +87,18 @@ def test_words_that_are_what_they_look_at_score_one():
     looked = jnp.where(mask[..., None] > 0, 2.5 * words, -words)
     np.testing.assert_allclose(pairs.found_again(words, looked, mask), [1.0, 0.0], atol=1e-6)
     np.testing.assert_allclose(pairs.found_again(words, -looked, mask), [-1.0, 0.0], atol=1e-6)
+
+
+def test_some_words_are_drawn_of_those_that_are_there():
+    """Each as often as another, none that is masked while one that is there is left; all of a report that is short enough."""
+    words, mask = jnp.arange(12.0).reshape(1, 12, 1).repeat(2000, 0), jnp.tile(jnp.arange(12) % 4 != 3, (2000, 1)).astype(jnp.float32)
+    drawn, there = pairs.some(words, mask, jax.random.split(jax.random.key(0), 2000), 5)
+    assert drawn.shape == (2000, 5, 1) and (there == 1).all()
+    assert (np.diff(np.sort(drawn[..., 0]), axis=1) > 0).all()  # none twice
+    count = np.bincount(np.asarray(drawn, int).ravel(), minlength=12)
+    np.testing.assert_array_equal(count[3::4], 0)
+    np.testing.assert_allclose(np.delete(count, [3, 7, 11]), 2000 * 5 / 9, rtol=0.1)
+    drawn, there = pairs.some(words, mask, jax.random.split(jax.random.key(0), 2000), 10)
+    np.testing.assert_array_equal(np.sort(drawn[there > 0].reshape(2000, 9)), np.tile([0, 1, 2, 4, 5, 6, 8, 9, 10], (2000, 1)))
+    same, masks = pairs.some(words, mask, None, 12)
+    assert same is words and masks is mask
