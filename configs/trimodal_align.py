@@ -7,14 +7,14 @@
 | paper   | your table at 64 x 128 x 128, ResNet-18, BERT-base         | not measured, needs a GPU                       |
 | own     | your table, reports by template from your lesion masks     | yours                                           |
 | llm     | the same, reports by a language model on your own server   | yours                                           |
-| demo    | 400 synthetic patients whose reports tell what is faint    | 0.816 (0.775 to 0.856), attainable 0.878; 8 min |
-| soop    | SOOP, 418 complete patients: `--config.cohort.root=FOLDER` | 0.817 (0.773 to 0.855); 38 min                  |
+| demo    | 400 synthetic patients whose reports tell what is faint    | 0.828 (0.789 to 0.865), attainable 0.903; 8 min |
+| soop    | SOOP, 418 complete patients: `--config.cohort.root=FOLDER` | 0.816 (0.773 to 0.856); 21 min                  |
 | smoke   | the demo, tiny                                             | runs, no more                                   |
 
-Times are beside another run on a slow day. Published: no number, no code, no cohort; layers and losses are papers'
+Times are beside another run, that of `:soop` for its half. Published: no number, no code, no cohort; layers and losses are papers'
 section 5.3. `--mode compare` sets beside the whole network each modality alone and each pair, without the condition,
-without each loss, the vision-core alternative, late concatenation, another patient's report, no report with as many parameters, and a
-two-tower network with matching.
+without each loss, without each modality's own logits, the vision-core alternative, late concatenation, another patient's report, no report
+with as many parameters, and a two-tower network with matching.
 
 `own` reads the columns patient_id, flair, lesion (NIfTI), age, nihss, sex and mrs (0 to 6); `--config.text.source=given` with
 `--config.cohort.text=report` takes reports from the table. See docs/own_cohort.md.
