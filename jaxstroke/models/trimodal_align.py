@@ -64,8 +64,8 @@ class Trimodal(nn.Module):
         v = masked_mean(image, mask)
         condition = cross_attention.Conditioned(self.conditioned, self.dtype, name="condition")
         plain, moved = condition(said, v, there)
-        report = self.pool(name="align_pool")(plain, said_mask)
-        own = self.by_itself({"image": (v, there), "text": (report, told), "clinical": (columns, known)}, keys) if self.own else {}
+        vectors = {"image": (v, there), "text": (self.pool(name="align_pool")(plain, said_mask), told), "clinical": (columns, known)}
+        own = self.by_itself(vectors, keys) if self.own else {}
         shown = said_mask * self.kept("text", keys, told)[:, None]
         known = known * self.kept("clinical", keys, known)
         merge = self.merge(name="merge")
@@ -77,7 +77,7 @@ class Trimodal(nn.Module):
             if name in own:
                 logits = jax.tree.map(lambda merged, added, used=used: merged + added * used[:, None], logits, own[name]["logits"])
         features = {"patient": x.astype(jnp.float32), **self.attention(where, grids)}
-        aligned = self.aligned(batch, (v, there), (report, told), columns)
+        aligned = self.aligned(vectors)
         if self.matched:
             aligned["matching"] = self.matching((image, mask), (plain, said_mask), batch, aligned, keys)
         if self.local:
@@ -139,18 +139,17 @@ class Trimodal(nn.Module):
             start += size
         return found
 
-    def aligned(self, batch: dict, image: tuple, report: tuple, columns: jax.Array) -> dict:
+    def aligned(self, vectors: dict) -> dict:
         """What the losses of alignment read: {"report", "clinical": (`b f`, `b f`, `b`), "scale"}, and from below "words", "matching".
 
-        image, report: `b f` and which rows have one, `b`. Pairs of length 1, and whether a row has both. The report's words are not
+        vectors: by modality `b f` and which rows have it, `b`. Pairs of length 1, and whether a row has both. The report's words are not
         conditioned: one that holds the image's own vector would be aligned with it whatever it says.
         """
-        (v, there), (report, told) = image, report
+        (v, there), (report, told), (columns, known) = (vectors[name] for name in ("image", "text", "clinical"))
         of_image = unit(nn.Dense(self.width, dtype=self.dtype, name="align_image")(v))
         of_words = unit(nn.Dense(self.width, dtype=self.dtype, name="align_text")(report))
         of_columns = unit(nn.Dense(self.width, dtype=self.dtype, name="align_clinical")(columns))
         scale = jnp.exp(-self.param("log_temperature", nn.initializers.constant(math.log(self.temperature)), ()))
-        known = batch["clinical_mask"].max(-1, initial=0.0) if self.clinical else jnp.zeros_like(there)
         return {
             "report": (of_image, of_words, there * told),
             "clinical": (of_image, of_columns, there * known),
