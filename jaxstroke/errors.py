@@ -1,4 +1,4 @@
-"""The one exception a user is meant to see: what is wrong, where, and the cure. `main` prints it and exits with code 2."""
+"""The exceptions that `main` turns into a line for the user: what is wrong, where and the cure (exit code 2), or stopped (0)."""
 
 
 class InputError(Exception):
@@ -8,8 +8,12 @@ class InputError(Exception):
     """
 
 
-class Stopped(Exception):
-    """SIGTERM or Ctrl-C came and nothing is lost: the same command goes on from here."""
+class Stopped(KeyboardInterrupt):
+    """SIGTERM or Ctrl-C came and nothing is lost: the same command goes on from here.
+
+    It comes between any two lines, so it is no `Exception`: a reader that turns whatever goes wrong into "the file is damaged" must let it
+    through, and asyncio, which orbax restores by, lets through a KeyboardInterrupt alone.
+    """
 
 
 def nearest(name: str, known) -> str:
