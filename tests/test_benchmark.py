@@ -59,6 +59,7 @@ def results(workdir) -> dict:
     return json.loads((workdir / "benchmark.json").read_text(), parse_constant=refuse)
 
 
+@pytest.mark.slow
 def test_a_training_step_on_a_mesh(tmp_path, capsys):
     """Two runs of four devices each: fields that belong together agree; the profile names the network's layers."""
     assert run(tmp_path, "smoke", ONE, "--config.device.run=2", "--config.device.data=4", "--profile") == 0

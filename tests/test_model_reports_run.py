@@ -114,6 +114,7 @@ def test_reports_that_were_edited_are_refused_and_lost_ones_are_taken_from_the_a
         }
 
 
+@pytest.mark.slow
 def test_another_workdir_takes_the_answers_that_are_there(trained, table, tmp_path):
     workdir, _ = trained
     with running() as server:
@@ -148,6 +149,7 @@ def test_new_patients_alone_are_asked_for(trained, table, tmp_path):
     assert set(tiny.predictions(tmp_path / "out.csv")["missing"]) == {""}
 
 
+@pytest.mark.slow
 def test_answers_that_are_none_leave_patients_without_report(table, tmp_path, capsys):
     """Listed with the reason and told; training goes on, and afterwards they stay as they are."""
     workdir, records = tmp_path / "run", f"--config.cohort.records={table.parent / 'records'}"

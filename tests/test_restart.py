@@ -49,7 +49,7 @@ def test_benchmark_is_measured_after_the_restart_and_tells_of_the_compilation(tm
     assert again["compile_cached"] and not again["compilations"]["restarted"], "nothing was compiled, so nothing is won"
 
 
-@pytest.mark.parametrize("worth", [1e9, 0.01])
+@pytest.mark.parametrize("worth", [1e9, pytest.param(0.01, marks=pytest.mark.slow)])
 def test_no_restart_for_a_short_compilation_or_without_a_cache(tmp_path, worth):
     assert not benchmark(worth, tmp_path, "" if worth < 1 else tmp_path / "cache")["compilations"]["restarted"]
 

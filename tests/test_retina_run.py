@@ -229,6 +229,7 @@ def test_variants_share_one_pre_training(trained, cohort):
     assert {"all", "images", "oct", "ir", "ehr", "random", "probe"} <= {one["name"] for one in written}
 
 
+@pytest.mark.slow
 def test_explained_and_exported(trained):
     assert main.main(["main", "--mode=explain", f"--workdir={trained}", "--config.explain.most=1"]) == 0
     assert (trained / "explain" / "importance.csv").exists()

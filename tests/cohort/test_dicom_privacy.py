@@ -55,7 +55,7 @@ def write_hospital(folder: pathlib.Path) -> pathlib.Path:
     return folder / "my.csv"
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_no_text_of_a_header_is_in_anything_that_prepare_writes(tmp_path, capfd, workers):
     table = write_hospital(tmp_path / "hospital")
     arguments = [f"--config={CONFIG}:own", f"--workdir={tmp_path / 'runs' / 'run'}", f"--config.cohort.table={table}", *PREPARE]

@@ -171,6 +171,7 @@ def test_names_of_files_are_harmless_and_do_not_collide():
     assert len(set(names)) == len(names) and all("/" not in name and not name.startswith(".") and len(name) < 100 for name in names)
 
 
+@pytest.mark.slow
 def test_make_ready_and_prediction_are_untouched_by_an_explanation(copied):
     before = (copied / "predictions.csv").read_bytes()
     run("--workdir", copied, "--mode=explain", "--config.explain.most=1")

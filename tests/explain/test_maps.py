@@ -30,7 +30,7 @@ def asked(request, ich_file, config_file):
     fitted |= {f"prior/{task}": np.full(size, 0.3) for task, size in heads.sizes(config).items()}
     fitted |= {f"logit_shift/{task}": np.full(size, 0.2) for task, size in heads.sizes(config).items()}
     fitted = jax.tree.map(lambda x: np.asarray(x, np.float32), fitted)
-    made = model.init(jax.random.key(0), batch, fitted, train=False)
+    made = jax.jit(lambda batch: model.init(jax.random.key(0), batch, fitted, train=False))(batch)
     variables = {"params": made["params"], "stats": made.get("batch_stats", {})}
     return config, model, variables, fitted, batch, config.evaluate.primary, next(iter(config.images))
 
@@ -93,10 +93,11 @@ def test_occlusion_by_whole_slices_is_the_fall_of_the_logit(asked):
     key = f"images/{image}"
     shape = batch[key].shape[1:4]
     heat = jax.jit(maps.occlusion(model, head, image, (1, *shape[1:]), (1, *shape[1:])))(variables, fitted, batch)
+    logit = jax.jit(lambda x: maps.logit(model, variables, fitted, batch | {key: x}, head, image))
     for number in range(shape[0]):
         hidden = batch[key].copy()
         hidden[:, number] = 0
-        parts = (maps.logit(model, variables, fitted, batch | {key: x}, head, image) for x in (batch[key], hidden))
+        parts = (logit(x) for x in (batch[key], hidden))
         whole, without = map(float, parts)
         np.testing.assert_allclose(heat[number], whole - without, atol=1e-5)
 
@@ -137,8 +138,8 @@ def test_guided_relu_passes_what_is_positive_on_both_sides():
 def test_guided_backpropagation_differs_from_the_gradient(asked):
     _, model, variables, fitted, batch, head, image = asked
     key = f"images/{image}"
-    guided = maps.guided_backpropagation(model, head, image)(variables, fitted, batch)
-    plain = jax.grad(lambda x: maps.logit(model, variables, fitted, batch | {key: x}, head, image))(batch[key])
+    guided = jax.jit(maps.guided_backpropagation(model, head, image))(variables, fitted, batch)
+    plain = jax.jit(jax.grad(lambda x: maps.logit(model, variables, fitted, batch | {key: x}, head, image)))(batch[key])
     assert not np.allclose(guided, np.abs(plain[0]).sum(-1), rtol=1e-3)
 
 

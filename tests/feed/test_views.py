@@ -72,6 +72,7 @@ def test_every_picture_of_every_view_has_a_draw_of_its_own():
     assert (np.asarray(found["images/oct"])[np.asarray(found["images_mask/oct"]) == 0] == 0).all()
 
 
+@pytest.mark.slow
 def test_views_of_a_row_do_not_depend_on_the_other_rows():
     x, keys = jax.random.uniform(jax.random.key(0), (4, 1, 16, 16, 1)), jax.random.split(jax.random.key(3), 4)
     batch = {"images/ir": x, "images_mask/ir": jnp.ones((4, 1))}

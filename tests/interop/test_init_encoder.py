@@ -87,6 +87,7 @@ def test_a_workdir_needs_the_file_only_for_runs_that_have_not_begun(trained, wei
         weights.with_suffix(".gone").rename(weights)
 
 
+@pytest.mark.slow
 def test_a_transformer_begins_from_a_pre_training_of_mae_and_stays_it_where_it_is_frozen(project_root, tmp_path, monkeypatch):
     """On grey pictures of another size; with dropped rows, which a frozen encoder has none of. The file's grid is 3 x 3 patches."""
     encoder = shrunk(monkeypatch)

@@ -111,6 +111,7 @@ def test_a_preempted_vm_is_made_again_and_the_run_goes_on_from_the_bucket(cloud,
     assert (kept(cloud) / "report.html").exists() and not (cloud / "state").exists()
 
 
+@pytest.mark.slow
 def test_on_a_slice_of_several_hosts_all_run_and_the_first_copies(cloud, launch):
     arguments = [*ALL, "--type", "v5litepod-16", "--", "--workdir", "runs/demo"]
     done = launch("tpu_vm.sh", *arguments, WORKERS="4", COUNTED=str(cloud / "counted"))
@@ -145,6 +146,7 @@ def test_a_vm_that_cannot_be_made_ends_at_once(cloud, launch):
     assert (cloud / "capacity").read_text() == "-8"
 
 
+@pytest.mark.slow
 def test_what_could_not_be_copied_is_not_deleted(cloud, begin, wait_for):
     process = begin("tpu_vm.sh", *ALL, "--seconds", "300", "--", "--workdir", "runs/demo")
     wait_for((cloud / "vm" / "0" / "jaxstroke" / "runs" / "demo" / "number").exists, process)

@@ -131,7 +131,7 @@ def test_padding_changes_nothing(variables):
         np.testing.assert_array_equal(again, found)
     for row in (1, 4, 7):
         short = module.apply(variables, tokens[row : row + 1, : LENGTHS[row]], MASK[row : row + 1, : LENGTHS[row]])
-        np.testing.assert_allclose(found[row, : LENGTHS[row]], short[0], atol=1e-6, rtol=1e-6)
+        close(found[row, : LENGTHS[row]], np.asarray(short[0]), 3e-6)  # sums of another length are added in another order
 
 
 def test_a_row_without_any_token_is_zeros_and_has_no_part_in_gradients(variables):

@@ -20,7 +20,11 @@ def made(sequence_file, name: str, encoder: str = ""):
     images = jnp.asarray(random.normal(size=(3, 4, 16, 16, 1)), jnp.float32) * mask[..., None, None, None]
     batch = {"images/images": images, "images_mask/images": mask, "weight": jnp.ones(3), "clinical": jnp.zeros((3, 0))}
     module = models.build(config)
-    return module, module.init(jax.random.key(0), batch, {}, train=False), batch
+    return module, jax.jit(lambda batch: module.init(jax.random.key(0), batch, {}, train=False))(batch), batch
+
+
+def logits(module, variables, batch):
+    return jax.jit(module.apply)(variables, batch, {})["logits"]["diagnosis"]
 
 
 @pytest.mark.parametrize(("name", "encoder"), [*((name, "") for name in sequence.SEQUENCES), ("mean", "resnet18_2d"), ("mean", "vit_s_2d")])
@@ -30,7 +34,7 @@ def test_more_padding_changes_no_prediction(sequence_file, name, encoder):
         "images/images": jnp.pad(batch["images/images"], ((0, 0), (0, 3), (0, 0), (0, 0), (0, 0))),
         "images_mask/images": jnp.pad(batch["images_mask/images"], ((0, 0), (0, 3))),
     }
-    plain, padded = (module.apply(variables, one, {}, train=False)["logits"]["diagnosis"] for one in (batch, longer))
+    plain, padded = (logits(module, variables, one) for one in (batch, longer))
     np.testing.assert_allclose(plain, padded, atol=1e-6)
 
 
@@ -39,9 +43,9 @@ def test_padded_images_get_no_gradient(sequence_file, name):
     module, variables, batch = made(sequence_file, name)
 
     def loss(images):
-        return (module.apply(variables, batch | {"images/images": images}, {}, train=False)["logits"]["diagnosis"] ** 2).sum()
+        return (logits(module, variables, batch | {"images/images": images}) ** 2).sum()
 
-    gradient = np.asarray(jax.grad(loss)(batch["images/images"]))
+    gradient = np.asarray(jax.jit(jax.grad(loss))(batch["images/images"]))
     there = np.asarray(batch["images_mask/images"]) > 0
     assert (gradient[~there] == 0).all() and (np.abs(gradient[there]).sum((1, 2, 3)) > 0).any()
 
@@ -76,6 +80,6 @@ def test_a_merge_leaves_the_network_as_it_is(sequence_file):
     config = copied(sequence_file.get_config("smoke"))
     config.model.fusion, config.model.sequence = "stacked", "lstm"
     merged = models.build(config).apply({"params": {"images": variables["params"]}}, batch, {}, train=False)
-    np.testing.assert_array_equal(merged["logits"]["diagnosis"], module.apply(variables, batch, {}, train=False)["logits"]["diagnosis"])
+    np.testing.assert_array_equal(merged["logits"]["diagnosis"], logits(module, variables, batch))
     np.testing.assert_array_equal(merged["parts"]["images"]["present"], [1, 1, 0])
     np.testing.assert_array_equal(merged["parts"]["images"]["logits"]["diagnosis"], merged["logits"]["diagnosis"])

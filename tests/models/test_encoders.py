@@ -106,6 +106,12 @@ def graded(module, axis=None):
     return run
 
 
+@functools.cache
+def one_device(name):
+    """`graded` of the plain variant, compiled once for all tests of it."""
+    return jax.jit(graded(small(name)))
+
+
 def close(a, b, tolerance=1e-5):
     """Equal to a tolerance, as a share of an array's largest number where that is above 1."""
     jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=tolerance, atol=tolerance * max(1, np.abs(y).max())), a, b)
@@ -120,7 +126,7 @@ def test_one_device_equals_eight(name):
     spread = jax.shard_map(
         graded(small(name, axis="data"), "data"), mesh=mesh, in_specs=(P(), P("data"), P("data"), P("data")), out_specs=(P(), P("data"))
     )
-    one, features = jax.jit(graded(small(name)))(variables, x, MASK, keys)
+    one, features = one_device(name)(variables, x, MASK, keys)
     eight, spread_features = jax.jit(spread)(variables, x, MASK, keys)
     close(one, eight)
     close(features, spread_features)
@@ -130,7 +136,7 @@ def test_one_device_equals_eight(name):
 def test_padded_rows_change_nothing(name):
     """Whatever lies in them, and as if they were not there."""
     x, keys = inputs(name)
-    variables, run = variables_of(name), jax.jit(graded(small(name)))
+    variables, run = variables_of(name), one_device(name)
     there = np.flatnonzero(MASK)
     found, features = run(variables, x, MASK, keys)
     noisy, noisy_features = run(variables, x.at[jnp.array(ABSENT)].mul(50), MASK, keys)
@@ -147,7 +153,7 @@ def test_recomputing_blocks_changes_no_number(name):
     variables = variables_of(name)
     again = jax.jit(small(name, remat=True).init)(jax.random.key(0), x)
     jax.tree.map(np.testing.assert_array_equal, variables, again)  # the same tree, names too
-    kept, _ = jax.jit(graded(small(name)))(variables, x, MASK, keys)
+    kept, _ = one_device(name)(variables, x, MASK, keys)
     recomputed, _ = jax.jit(graded(small(name, remat=True)))(variables, x, MASK, keys)
     close(kept, recomputed, 5e-6)
 

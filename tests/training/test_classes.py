@@ -202,6 +202,7 @@ def loaded_of(arrays, schema):
     return Loaded((), arrays, {}, schema, schema, None)
 
 
+@pytest.mark.slow
 def test_two_classes_are_scored_as_the_binary_task(config, arrays, schema, folds, judged, tmp_path):
     """The same comparators, fitted twice as one against the rest, and the same AUC of either class."""
     binary = judged(config, arrays, schema, folds, tmp_path / "a")

@@ -55,6 +55,7 @@ def test_stopped_and_resumed_is_bit_identical(config, arrays, todo, numbers, tmp
     assert len(lines(tmp_path / "cut")) == 2 * config.train.epochs
 
 
+@pytest.mark.slow
 def test_runs_over_slots_equal_runs_one_by_one(config, arrays, todo, numbers, tmp_path):
     """Three runs over two slots: the third takes the slot that is free first; the last chunk has an empty slot."""
     shorter = runs.Run(1, 0, None, 0, todo[0].train[:9], todo[0].val, todo[0].held)

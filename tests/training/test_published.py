@@ -56,6 +56,7 @@ def gradients(config, arrays, run, numbers, table):
     return jax.tree.map(lambda a, b: (a - np.asarray(b)) / rate, before, state["params"]), state, sums
 
 
+@pytest.mark.slow
 def test_a_micro_batch_counts_a_third_however_many_there_are(as_published, arrays, todo, numbers):
     run = todo[0]
     table = np.full((3, 4), -1)

@@ -62,6 +62,7 @@ def steps(config, devices: int, count: int = 3):
     return jax.device_get(state), sums
 
 
+@pytest.mark.slow
 def test_devices_do_not_change_the_pre_training(eyes):
     """Views, batch normalisation of projectors and encoders, contrast over the whole batch, a padded last batch (24 rows in 16)."""
     one, many = steps(eyes, 1), steps(eyes, 8)

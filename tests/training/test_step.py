@@ -30,7 +30,7 @@ def steps(engine, config, arrays, run, numbers, tables=None, count=4):
     return jax.device_get(state), sums
 
 
-MESHES = ({"data": 8}, {"run": 2, "data": 2, "space": 2}, pytest.param({"run": 2, "data": 4}, marks=pytest.mark.slow))
+MESHES = ({"run": 2, "data": 2, "space": 2}, *(pytest.param(mesh, marks=pytest.mark.slow) for mesh in ({"data": 8}, {"run": 2, "data": 4})))
 
 
 @pytest.mark.parametrize("mesh", MESHES)
