@@ -9,7 +9,7 @@ from importlib.metadata import version
 
 # Tests compile many small programs and run each for a moment: compile fast, and what is equal only once.
 FAST = ["--xla_llvm_disable_expensive_passes=true", "--xla_backend_optimization_level=0"]
-if version("jaxlib").startswith("0.10."):  # a third of the time; another version may not know the flag, and would end the process
+if version("jaxlib").startswith("0.10."):  # less than half the compiler's time; a version that does not know it ends the process
     FAST.append("--xla_cpu_use_fusion_emitters=false")
 os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *FAST])
 

@@ -41,12 +41,18 @@ def struck(request, monkeypatch):
     return strike
 
 
-def test_while_a_finished_network_is_read(tmp_path, struck):
-    with contextlib.closing(checkpoint.Finished(epath.Path(tmp_path))) as finished:
-        finished.save("run", {"w": np.ones(3, np.float32)})
-        struck(finished.checkpointer, "restore")
-        with pytest.raises(Stopped):
-            finished.load("run", LIKE)
+@pytest.fixture
+def finished(tmp_path):
+    """The finished networks of a workdir that has one, "run"."""
+    with contextlib.closing(checkpoint.Finished(epath.Path(tmp_path))) as networks:
+        networks.save("run", {"w": np.ones(3, np.float32)})
+        yield networks
+
+
+def test_while_a_finished_network_is_read(finished, struck):
+    struck(finished.checkpointer, "restore")
+    with pytest.raises(Stopped):
+        finished.load("run", LIKE)
 
 
 def test_while_a_checkpoint_is_read(tmp_path, struck):
@@ -61,13 +67,11 @@ def test_while_a_checkpoint_is_read(tmp_path, struck):
 
 
 @pytest.mark.filterwarnings("ignore:.*never awaited")  # the work that was stopped
-def test_within_the_event_loop_by_which_a_checkpoint_is_read(tmp_path, struck):
+def test_within_the_event_loop_by_which_a_network_is_read(finished, struck):
     """There a signal may come to a bare callback of the loop, which lets through KeyboardInterrupt and SystemExit alone."""
-    with contextlib.closing(checkpoint.Finished(epath.Path(tmp_path))) as finished:
-        finished.save("run", {"w": np.ones(3, np.float32)})
-        struck(asyncio.Handle, "_run")
-        with pytest.raises(Stopped):
-            finished.load("run", LIKE)
+    struck(asyncio.Handle, "_run")
+    with pytest.raises(Stopped):
+        finished.load("run", LIKE)
 
 
 def test_while_an_image_is_read(struck):
